@@ -1,0 +1,1 @@
+"""The reference pruning engine: masks, schedules, networks, pruners. Knows no law."""

@@ -1,0 +1,40 @@
+"""Mask files: safetensors, keyed by parameter name, provenance in the header; no pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+from safetensors.torch import save
+
+from pruning.masks import Masks, Tensors, check_against
+
+
+def save_masks(path: Path, masks: Masks, provenance: Mapping[str, str]) -> None:
+    """Write `masks` to `path`, with `provenance` as text in the header.
+
+    The file appears whole or not at all: it is written beside its place and moved there.
+    Raises OSError where the file can't be written.
+    """
+    beside = path.with_name(path.name + ".part")
+    try:
+        beside.write_bytes(save({name: mask.cpu().contiguous() for name, mask in masks.items()}, dict(provenance)))
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load_masks(path: Path, weights: Tensors) -> tuple[Masks, dict[str, str]]:
+    """The masks in `path`, checked against the names and shapes of `weights`, and their provenance.
+
+    Raises ValueError for a file that is truncated, foreign or made for another network.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header: dict[str, str] = file.metadata() or {}
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is no mask file, or is cut short: {error}") from None
+    check_against(weights, stored, "mask")
+    return Masks({name: stored[name] for name in weights}), header

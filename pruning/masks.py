@@ -1,0 +1,135 @@
+"""Masks: which weights are kept, checked once, and the exact-count global selection that makes them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+Tensors = Mapping[str, Tensor]
+
+
+class Masks(Mapping[str, Tensor]):
+    """One boolean tensor per prunable weight, keyed by parameter name; True is kept.
+
+    A value: it is never changed after it is made. Raises ValueError when empty, TypeError when a
+    mask is not boolean.
+    """
+
+    def __init__(self, masks: Tensors) -> None:
+        if not masks:
+            raise ValueError("masks are empty: a network without prunable weights has nothing to mask")
+        for name, mask in masks.items():
+            if mask.dtype is not torch.bool:
+                raise TypeError(f"the mask of {name!r} is {mask.dtype}, wanted torch.bool")
+        self._masks = dict(masks)
+
+    @classmethod
+    def full(cls, weights: Tensors) -> Masks:
+        """Every weight kept."""
+        return cls({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()})
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._masks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._masks)
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __repr__(self) -> str:
+        return f"Masks({self.kept} of {self.total} kept in {len(self)} layers)"
+
+    @property
+    def total(self) -> int:
+        """Number of prunable weights."""
+        return sum(mask.numel() for mask in self._masks.values())
+
+    @property
+    def kept(self) -> int:
+        """Number of weights kept."""
+        return sum(self.kept_by_layer())
+
+    @property
+    def density(self) -> float:
+        """Fraction of the prunable weights that is kept."""
+        return self.kept / self.total
+
+    def kept_by_layer(self) -> list[int]:
+        """Number of weights kept in each layer, in order."""
+        return [int(mask.sum()) for mask in self._masks.values()]
+
+    def apply(self, weights: Tensors) -> dict[str, Tensor]:
+        """The effective weights: each weight times its mask. Raises ValueError where names or shapes differ."""
+        check_against(weights, self._masks, "mask")
+        return {name: weight * self._masks[name] for name, weight in weights.items()}
+
+    def digest(self) -> str:
+        """SHA-256 over names, shapes and bits: equal exactly when the masks are equal."""
+        seen = hashlib.sha256()
+        for name, mask in self._masks.items():
+            seen.update(f"{name}{tuple(mask.shape)}".encode())
+            seen.update(mask.cpu().contiguous().numpy().tobytes())
+        return seen.hexdigest()
+
+
+def check_against(weights: Tensors, tensors: Tensors, what: str) -> None:
+    """Raise ValueError unless `tensors` has exactly the names and shapes of `weights`."""
+    missing, extra = [n for n in weights if n not in tensors], [n for n in tensors if n not in weights]
+    if missing or extra:
+        raise ValueError(f"{what}s do not match the weights: missing {missing}, not asked for {extra}")
+    for name, weight in weights.items():
+        if tensors[name].shape != weight.shape:
+            raise ValueError(
+                f"the {what} of {name!r} has shape {tuple(tensors[name].shape)}, wanted {tuple(weight.shape)}"
+            )
+
+
+def keep_count(total: int, density: float) -> int:
+    """How many of `total` weights a density (fraction kept, in (0, 1]) keeps: the nearest integer.
+
+    Raises ValueError for a density outside (0, 1], or one that keeps less than one weight.
+    """
+    if not 0 < density <= 1:
+        raise ValueError(
+            f"density is {density:g}; wanted a fraction kept in (0, 1], that is a compression of 1 or more"
+        )
+    kept = round(total * density)
+    if kept < 1:
+        raise ValueError(
+            f"density {density:g} of {total} weights is below one weight; the highest possible compression is {total}"
+        )
+    return kept
+
+
+def global_top_k(scores: Tensors, masks: Masks, k: int) -> Masks:
+    """Keep exactly the `k` highest scores over all layers among the weights that `masks` keeps.
+
+    Ties go by index: of equal scores the one earlier in (layer, position) is kept. A pruned weight
+    never returns, whatever its score (pinning). Runs without a host synchronisation on any device
+    but the CPU. `k` must lie between 0 and the number of weights kept now.
+    """
+    lowest = -torch.inf
+    flat = torch.cat([scores[n].masked_fill(~masks[n], lowest).flatten() for n in masks])
+    alive = torch.cat([masks[n].flatten() for n in masks])
+    if k == 0:
+        chosen = torch.zeros_like(alive)
+    else:
+        threshold = _kth_largest(flat, alive, k)
+        above, tied = flat > threshold, (flat == threshold) & alive
+        room = k - above.sum()
+        chosen = above | (tied & (torch.cumsum(tied, 0, dtype=torch.int32) <= room))
+    pieces = torch.split(chosen, [masks[n].numel() for n in masks])
+    return Masks({n: piece.view(masks[n].shape) for n, piece in zip(masks, pieces, strict=True)})
+
+
+def _kth_largest(flat: Tensor, alive: Tensor, k: int) -> Tensor:
+    if flat.device.type != "cpu":
+        return torch.kthvalue(flat, flat.numel() - k + 1).values
+    # numpy's partition of the survivors: several times faster than kthvalue, and the CPU has no one to wait for
+    survivors = flat[alive].numpy()
+    survivors.partition(len(survivors) - k)
+    return torch.from_numpy(survivors)[len(survivors) - k]

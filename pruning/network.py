@@ -1,0 +1,71 @@
+"""Network: weights, a pure forward pass over them, and the graph; what is prunable and how norms are treated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pruning.graph import Graph, Tap
+from pruning.masks import Masks, Tensors, check_against
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network as a pure function of its weights.
+
+    weights: the prunable ones, by parameter name: weights of linear and convolution operators.
+    fixed: whatever else the forward pass reads: biases, and each batch norm as its evaluation-mode
+        affine map (`scale`, `shift`).
+    neutral: what `fixed` becomes where a score must not see data or biases: biases and shifts 0,
+        scales |gamma| / sqrt(1 + eps), that is running mean 0 and variance 1.
+    example: one input batch, for its shape; initial: masks the model came with.
+    """
+
+    graph: Graph
+    weights: Tensors
+    fixed: Tensors
+    neutral: Tensors
+    example: Tensor
+    initial: Masks
+    tap: Tap | None = None
+
+    def forward(self, weights: Tensors, x: Tensor) -> Tensor:
+        """The output for input `x` under `weights`; neither is changed."""
+        return self.graph.run({**self.fixed, **weights}, x, self.tap)
+
+    def neutralised(self) -> Network:
+        """The same network without biases, norm statistics or shifts: what data-free scores see."""
+        return replace(self, fixed=self.neutral)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Network:
+        """A copy on another device or in another floating-point type."""
+
+        def moved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {n: t.to(device, dtype if t.is_floating_point() else None) for n, t in tensors.items()}
+
+        return replace(
+            self,
+            weights=moved(self.weights),
+            fixed=moved(self.fixed),
+            neutral=moved(self.neutral),
+            example=self.example.to(device, dtype if self.example.is_floating_point() else None),
+            initial=Masks(moved(self.initial)),
+        )
+
+    def with_weights(self, weights: Tensors) -> Network:
+        """The same network with other weights. Raises ValueError where names or shapes differ."""
+        check_against(self.weights, weights, "weight")
+        return replace(self, weights=weights)
+
+
+def check_finite(weights: Tensors) -> None:
+    """Raise ValueError naming the first weight that holds NaN or infinity, and how many."""
+    for name, weight in weights.items():
+        bad = int((~torch.isfinite(weight)).sum())
+        if bad:
+            raise ValueError(
+                f"the weight {name!r} holds {bad} NaN or infinite values of {weight.numel()}; it can't be scored"
+            )

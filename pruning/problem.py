@@ -1,0 +1,84 @@
+"""Problem: a network with the data, loss and seed that a pruner may ask for; Probe: the only door to them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pruning.masks import Tensors
+from pruning.network import Network
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Half the summed squared error: its gradient is exact on integers."""
+    return (outputs - targets).square().sum() / 2
+
+
+LOSSES: dict[str, Loss] = {"cross-entropy": functional.cross_entropy, "squared-error": squared_error}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a pruner is run on. `batch` is (inputs, targets), or None where there is no data."""
+
+    network: Network
+    batch: tuple[Tensor, Tensor] | None
+    loss: Loss
+    seed: int
+
+
+class Probe:
+    """The only door to data, labels and randomness. `calls` counts each use, by name."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self.calls: Counter[str] = Counter()
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets. Raises ValueError when the problem has no data."""
+        self.calls["batch"] += 1
+        if self._problem.batch is None:
+            raise ValueError("this pruner asks for data, and the problem has none: give it a batch")
+        return self._problem.batch
+
+    def loss(self, network: Network, weights: Tensors, temperature: float = 1.0) -> Tensor:
+        """The loss of the batch under `weights`, its outputs divided by `temperature`."""
+        x, targets = self.batch()
+        return self._problem.loss(network.forward(weights, x) / temperature, targets)
+
+    def grad(self, network: Network, weights: Tensors, temperature: float = 1.0) -> dict[str, Tensor]:
+        """Gradient of the loss by the weights."""
+        gradient: dict[str, Tensor] = torch.func.grad(lambda w: self.loss(network, w, temperature))(dict(weights))
+        return gradient
+
+    def hvp(
+        self, network: Network, weights: Tensors, direction: Tensors, temperature: float = 1.0
+    ) -> dict[str, Tensor]:
+        """Hessian of the loss times `direction`, by reverse over reverse."""
+
+        def slope(w: dict[str, Tensor]) -> Tensor:
+            gradient = self.grad(network, w, temperature)
+            return torch.stack([(gradient[n] * direction[n]).sum() for n in gradient]).sum()
+
+        product: dict[str, Tensor] = torch.func.grad(slope)(dict(weights))
+        return product
+
+    def ones(self) -> Tensor:
+        """One input of ones, shaped like one sample of the network's example: no data in it."""
+        return torch.ones_like(self._problem.network.example[:1])
+
+    def rand(self, like: Tensors) -> dict[str, Tensor]:
+        """Uniform numbers in [0, 1), shaped like `like`; the seed and the number of the call decide them.
+
+        They are drawn on the CPU, so that one seed means the same numbers on every device.
+        """
+        self.calls["rand"] += 1
+        source = torch.Generator().manual_seed((self._problem.seed + self.calls["rand"] * 0x9E3779B97F4A7C15) % 2**63)
+        return {n: torch.rand(t.shape, dtype=t.dtype, generator=source).to(t.device) for n, t in like.items()}

@@ -1,0 +1,99 @@
+"""Pruner: a score, a way to select, and what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from pruning.masks import Masks, Tensors, global_top_k
+from pruning.network import Network
+from pruning.problem import Probe
+
+
+class Claim(StrEnum):
+    """What a pruner may promise. How a promise is checked is no business of this package."""
+
+    NEURON_CONSERVED = "neuron conserved"
+    LAYER_CONSERVED = "layer conserved"
+    POSITIVE = "positive"
+    LEAVE_ONE_OUT = "leave one out"
+    UNION_BOUND = "union bound"
+    RESCALE_INVARIANT = "rescale invariant"
+    SIGN_INVARIANT = "sign invariant"
+    PERMUTATION_EQUIVARIANT = "permutation equivariant"
+    ZERO_WHEN_MASKED = "zero when masked"
+    DATA_FREE = "data free"
+    EXACT_BUDGET = "exact budget"
+    NESTED_MASKS = "nested masks"
+    DETERMINISTIC = "deterministic"
+    MAXIMAL_CRITICAL = "maximal critical compression"
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a pruning run stands."""
+
+    weights: Tensors
+    masks: Masks
+
+    @property
+    def effective(self) -> dict[str, Tensor]:
+        """The weights times their masks."""
+        return self.masks.apply(self.weights)
+
+
+Score = Callable[[Network, State, Probe], Tensors]
+Select = Callable[[Tensors, Masks, int], Masks]
+Objective = Callable[[Network, Tensors, Probe], Tensor]
+
+
+@dataclass(frozen=True)
+class Pruner:
+    """A way to prune by score.
+
+    name: as people and records know it.
+    score: one number per weight, higher is kept; must not change anything it is given.
+    select: the masks that keep k weights, from the scores and the masks now.
+    objective: the scalar R of the network's outputs whose saliency theta * dR/dtheta the score is
+        made of, or None: bias flow and cut mass follow from it.
+    claims: the promises that the pruner is held to.
+    rounds: how many rounds of scoring it has as published.
+    """
+
+    name: str
+    score: Score
+    select: Select
+    objective: Objective | None
+    claims: frozenset[Claim]
+    rounds: int
+
+
+def scored(
+    name: str,
+    score: Score,
+    *,
+    select: Select = global_top_k,
+    objective: Objective | None = None,
+    claims: Iterable[Claim] = (),
+    rounds: int = 1,
+) -> Pruner:
+    """A pruner that keeps the highest scores. Raises TypeError for what can't be called."""
+    for what, value in (("score", score), ("select", select), ("objective", objective)):
+        if value is not None and not callable(value):
+            raise TypeError(f"the {what} of pruner {name!r} is {value!r}, wanted a function")
+    return Pruner(name, score, select, objective, frozenset(Claim(c) for c in claims), rounds)
+
+
+def saliency(objective: Objective) -> Score:
+    """The score theta * dR/dtheta of an objective R (Tanaka et al. 2020, eq. 1)."""
+
+    def score(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
+        weights = state.effective
+        gradient = torch.func.grad(lambda w: objective(network, w, probe))(weights)
+        return {name: weights[name] * gradient[name] for name in weights}
+
+    return score

@@ -1,0 +1,19 @@
+"""Random pruning: the control that every method should beat."""
+
+from torch import Tensor
+
+from pruning.network import Network
+from pruning.problem import Probe
+from pruning.pruner import Claim, State, scored
+
+
+def noise(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
+    """Uniform in [0, 1), anew in each round."""
+    return probe.rand(state.weights)
+
+
+random = scored(
+    "random",
+    noise,
+    claims={Claim.POSITIVE, Claim.DATA_FREE, Claim.EXACT_BUDGET, Claim.NESTED_MASKS, Claim.DETERMINISTIC},
+)

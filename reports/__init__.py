@@ -1,0 +1,1 @@
+"""Words and pictures about verdicts, and the command."""

@@ -1,0 +1,1 @@
+"""What must hold of a pruner, for whom, and on which evidence."""

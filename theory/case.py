@@ -1,0 +1,322 @@
+"""Case: what a law may look at: problems of one shape under one pruner, computed when asked for."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from pruning.engine import Trace, call_scorer, check_scores, prune
+from pruning.graph import Graph, Junction
+from pruning.masks import Masks
+from pruning.network import Network
+from pruning.problem import Probe, Problem
+from pruning.pruner import Pruner, State
+from pruning.schedule import exponential
+from theory.law import Bound, Trait
+from theory.networks.spec import Batch
+from theory.numerics import Flow, gamma, measure_flow, path_roundings
+
+PerProblem = Callable[[Problem, Masks], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A pruning run to do: weights to keep and rounds to do it in."""
+
+    keep: int
+    rounds: int
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Problems of one shape, a pruner, and the masks it has come to.
+
+    Tensors have a leading axis over the problems. `outside` drops the hypotheses: units that a law
+    would leave out are looked at all the same. `run` is a finished trace of a full-size model, whose
+    own runs are then not made. `generic` says that the numbers are real; `loops` counts the problems that
+    vmap refused and a loop did.
+    """
+
+    batch: Batch
+    pruner: Pruner
+    masks: Mapping[str, Tensor] | None = None
+    outside: bool = False
+    run: Trace | None = None
+    generic: bool = False
+    loops: Counter[str] = field(default_factory=Counter)
+
+    # what the network is
+
+    @property
+    def graph(self) -> Graph:
+        """The graph that all the problems share."""
+        return self.batch.network.graph
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type everything is computed in."""
+        return next(iter(self.batch.weights.values())).dtype
+
+    @property
+    def total(self) -> int:
+        """N: prunable weights of one problem."""
+        return sum(w[0].numel() for w in self.batch.weights.values())
+
+    @cached_property
+    def traits(self) -> frozenset[Trait]:
+        """What holds of the network as a whole."""
+        found = {Trait.HOMOGENEOUS: not self.graph.objections, Trait.CHAIN: self.graph.is_chain}
+        found[Trait.MULTILINEAR] = not any("max_pool" in node.kind for node in self.graph.nodes)
+        found[Trait.SMALL] = self.batch.shape is not None
+        found[Trait.GENERIC] = self.generic
+        return frozenset(trait for trait, holds in found.items() if holds)
+
+    @property
+    def looped(self) -> int:
+        """Problems that were done one by one because vmap refused them."""
+        return self.loops["problems"]
+
+    @property
+    def has_sources(self) -> bool:
+        """Whether any bias or shift feeds the network."""
+        return bool(self.graph.sources)
+
+    @property
+    def hidden(self) -> list[Junction]:
+        """The hidden units a conservation law speaks of, junction by junction."""
+        return [j for j in self.graph.hidden if self.outside or not j.objections]
+
+    @property
+    def output(self) -> Junction:
+        """The output's units."""
+        return self.graph.junctions[self.graph.output_junction]
+
+    @property
+    def input(self) -> Junction:
+        """The input's units."""
+        return self.graph.junctions[self.graph.input_junction]
+
+    # what the pruner says of it
+
+    @cached_property
+    def scored(self) -> tuple[dict[str, Tensor], Probe]:
+        """Scores, each (batch, *shape), and the probe of the last scoring. Raises ScoreError."""
+        probes: list[Probe] = []
+
+        def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
+            probes.append(Probe(problem))
+            weights = {n: w.clone() for n, w in problem.network.weights.items()}  # a scorer may not be pure
+            network = replace(problem.network, weights=weights)
+            return call_scorer(self.pruner, network, State(weights, masks), probes[-1])
+
+        scores = self.each(one)
+        check_scores(self.pruner.name, self.batch.weights, scores)
+        return scores, probes[-1]
+
+    @property
+    def scores(self) -> dict[str, Tensor]:
+        """Scores, each (batch, *shape)."""
+        return self.scored[0]
+
+    def values(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """The objective R under other weights: (batch,)."""
+
+        def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
+            assert self.pruner.objective is not None
+            state = State(problem.network.weights, masks)
+            return {"R": self.pruner.objective(problem.network, state.effective, Probe(problem))}
+
+        return replace(self, batch=replace(self.batch, weights=dict(weights))).each(one)["R"]
+
+    @cached_property
+    def flow(self) -> Flow | None:
+        """The flow of the objective; None without one, or where its bound is not derived."""
+        if self.pruner.objective is None or self.graph.objections:
+            return None
+        return Flow.of(self.each(self._flow_of_one))
+
+    def _flow_of_one(self, problem: Problem, masks: Masks) -> dict[str, Tensor]:
+        objective, network = self.pruner.objective, problem.network
+        assert objective is not None
+        effective = masks.apply(network.weights)
+
+        def tapped(fixed: Mapping[str, Tensor], tap: Callable[[str, Tensor], Tensor]) -> Tensor:
+            return objective(replace(network, fixed=fixed, tap=tap), effective, Probe(problem))
+
+        return measure_flow(network.graph, effective, network.fixed, tapped).flat()
+
+    @cached_property
+    def exact(self) -> Tensor:
+        """Per problem: whether flow and scores are certified to have been computed without rounding."""
+        if self.flow is None:
+            return torch.zeros(self.batch.size, dtype=torch.bool)
+        whole = [(s == s.round()).flatten(1).all(1) for s in self.scores.values()]
+        return self.flow.exact & torch.stack(whole).all(0)
+
+    # what a conservation law needs
+
+    @cached_property
+    def bias_flows(self) -> dict[str, Tensor]:
+        """b * dR/db per source: (batch, units). Where the objective is not homogeneous, by autograd alone."""
+        if self.flow is not None:
+            return self.flow.bias
+        if self.pruner.objective is None or not self.has_sources:
+            return {}
+
+        def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
+            objective, network = self.pruner.objective, problem.network
+            assert objective is not None
+            effective = masks.apply(network.weights)
+            slopes = torch.func.grad(lambda f: objective(replace(network, fixed=f), effective, Probe(problem)))(
+                dict(network.fixed)
+            )
+            return {s.name: s.into(network.fixed[s.name] * slopes[s.name]) for s in network.graph.sources}
+
+        return self.each(one)
+
+    def bias_into(self, junction: Junction) -> Tensor:
+        """Bias flow into each unit: (batch, units)."""
+        zero = torch.zeros(self.batch.size, junction.units, dtype=self.dtype, device=self._device)
+        return torch.stack([zero, *(self.bias_flows[s.name] for s in junction.sources)]).sum(0)
+
+    def incoming(self, junction: Junction, scores: Mapping[str, Tensor]) -> Tensor:
+        """Sum of the scores of the weights that enter each unit: (batch, units)."""
+        return torch.stack([e.into(scores[e.weight]) for e in junction.incoming]).sum(0)
+
+    def outgoing(self, junction: Junction, scores: Mapping[str, Tensor]) -> Tensor:
+        """Sum of the scores of the weights that leave each unit: (batch, units)."""
+        return torch.stack([e.out_of(scores[e.weight]) for e in junction.outgoing]).sum(0)
+
+    def scale_at(self, junction: Junction) -> Tensor:
+        """Sum of the absolute scores on both sides of each unit."""
+        size = {n: s.abs() for n, s in self.scores.items()}
+        sides = [self.bias_into(junction).abs()]
+        sides += [self.incoming(junction, size)] * bool(junction.incoming)
+        sides += [self.outgoing(junction, size)] * bool(junction.outgoing)
+        return torch.stack(sides).sum(0)
+
+    def flow_bound(self, junction: Junction) -> Bound | None:
+        """What rounding may do to the balance of each unit (see theory.numerics.measure_flow)."""
+        if self.flow is None:
+            return None
+        return self.bounded(self.flow.bound[str(junction.index)])
+
+    def cut_bound(self) -> Bound | None:
+        """What rounding may do to the difference of two cuts: (batch, 1).
+
+        The bounds of all units between them, and of the sums over the cuts themselves: gamma_N of
+        the whole absolute saliency, for any order of summation.
+        """
+        if self.flow is None:
+            return None
+        units = torch.stack([b.sum(-1) for b in self.flow.bound.values()]).sum(0)
+        terms = self.total + sum(s.units for s in self.graph.sources)
+        absolute = self.flow.total + sum(f.abs().sum(-1) for f in self.flow.bias.values())
+        ends = self.flow.output_error + self.flow.input_error
+        return self.bounded((units + gamma(terms, self.dtype) * absolute + ends).unsqueeze(1))
+
+    def bounded(self, size: Tensor) -> Bound:
+        """A bound that is 0 for the problems that were computed exactly."""
+        return Bound(torch.where(self.exact.unsqueeze(1), 0.0, size), self.exact)
+
+    @cached_property
+    def path_roundings(self) -> int:
+        """K: where all terms are nonnegative, gamma_K bounds the relative error of R and of each score."""
+        shapes: dict[str, Tensor] = {}
+
+        def keep(name: str, value: Tensor) -> Tensor:
+            shapes[name] = value
+            return value
+
+        params = {n: t[0].to("meta") for n, t in {**self.batch.fixed, **self.batch.weights}.items()}
+        self.graph.run(params, self.batch.network.example[:1].to("meta"), keep)
+        return path_roundings(self.graph, shapes)
+
+    # what an invariance needs
+
+    def moved(
+        self,
+        weights: Mapping[str, Tensor],
+        fixed: Mapping[str, Tensor] | None = None,
+        neutral: Mapping[str, Tensor] | None = None,
+    ) -> Case:
+        """The same case with other weights and, where given, other constants."""
+        batch = replace(
+            self.batch,
+            weights=dict(weights),
+            fixed=dict(self.batch.fixed if fixed is None else fixed),
+            neutral=dict(self.batch.neutral if neutral is None else neutral),
+        )
+        return replace(self, batch=batch)
+
+    def at(self, dtype: torch.dtype) -> Case:
+        """The same case in another precision."""
+        return replace(self, batch=self.batch.to(dtype))
+
+    def only(self, index: int) -> Case:
+        """One problem of the case."""
+        masks = None if self.masks is None else {n: m[index : index + 1] for n, m in self.masks.items()}
+        return replace(self, batch=self.batch.only(index), masks=masks)
+
+    def source(self, salt: int = 0) -> torch.Generator:
+        """Random numbers that the case decides."""
+        return torch.Generator().manual_seed(self.batch.seed * 1009 + salt)
+
+    # what a law about runs needs
+
+    @cached_property
+    def plans(self) -> list[Plan]:
+        """The runs that laws about traces look at: the boundary counts are always among them."""
+        if self.run is not None:
+            return [Plan(self.run.targets[-1], self.run.rounds)]
+        total, layers = self.total, len(self.batch.weights)
+        wanted = [(1, 3), (min(layers, total), 4), (max(total - 1, 1), 1), (total, 1), (math.ceil(total / 3), 4)]
+        return [Plan(keep, rounds) for keep, rounds in wanted]
+
+    @cached_property
+    def traces(self) -> list[list[Trace]]:
+        """Per problem, per plan: the run."""
+        if self.run is not None:
+            return [[self.run]]
+        return [[self.pruned(i, plan) for plan in self.plans] for i in range(self.batch.size)]
+
+    def pruned(self, index: int, plan: Plan) -> Trace:
+        """One run of one problem, by the exponential schedule."""
+        problem = self.batch.problem(index)
+        masks = Masks.full(problem.network.weights)
+        problem = replace(problem, network=replace(problem.network, initial=masks))
+        return prune(problem, self.pruner, exponential(self.total, plan.keep, plan.rounds))
+
+    def network_of(self, index: int) -> Network:
+        """The network of one problem."""
+        return self.batch.problem(index).network
+
+    # problems one by one or all at once
+
+    def each(self, function: PerProblem) -> dict[str, Tensor]:
+        """`function` of every problem, stacked: by vmap where it allows that, in a loop otherwise."""
+        flat = self.batch.stacked()
+        kept = {f"masks/{n}": m for n, m in (self.masks or {}).items()}
+
+        def one(values: dict[str, Tensor]) -> dict[str, Tensor]:
+            problem = self.batch.unstacked(values)
+            found = {n.removeprefix("masks/"): m for n, m in values.items() if n.startswith("masks/")}
+            return function(problem, Masks(found or Masks.full(problem.network.weights)))
+
+        if self.batch.size > 1:
+            try:
+                return dict(torch.func.vmap(one)({**flat, **kept}))
+            except Exception:  # a scorer that vmap refuses: the loop below tells a refusal from a fault
+                self.loops["problems"] += self.batch.size
+        rows = [one({k: t[i] for k, t in {**flat, **kept}.items()}) for i in range(self.batch.size)]
+        return {k: torch.stack([row[k] for row in rows]) if len(rows) > 1 else rows[0][k][None] for k in rows[0]}
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self.batch.weights.values())).device

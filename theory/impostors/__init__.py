@@ -1,0 +1,1 @@
+"""Subjects that are wrong on purpose: what every law must be able to catch."""

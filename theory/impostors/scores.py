@@ -1,0 +1,90 @@
+"""Pruners whose scores are wrong on purpose, each with the claims it does not deserve."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pruning.masks import Tensors
+from pruning.network import Network
+from pruning.problem import Probe
+from pruning.pruner import Claim, Score, State, saliency, scored
+from pruning.pruners.snip import loss
+from pruning.pruners.synflow import flow, synflow
+
+CLAIMS = frozenset(Claim)
+
+
+def _changed(change: Callable[[dict[str, Tensor]], Tensors]) -> Score:
+    def score(network: Network, state: State, probe: Probe) -> Tensors:
+        return change(dict(synflow.score(network, state, probe)))
+
+    return score
+
+
+def _nudged(scores: dict[str, Tensor]) -> Tensors:
+    name = next(iter(scores))
+    flat = scores[name].flatten()
+    nudge = torch.where(torch.arange(flat.numel(), device=flat.device) == flat.argmax(), 1 + 1e-9, 1.0)
+    return {**scores, name: (flat * nudge.to(flat.dtype)).view(scores[name].shape)}
+
+
+def _over_fan_in(scores: dict[str, Tensor]) -> Tensors:
+    return {n: s / (7 + s[0].numel()) for n, s in scores.items()}
+
+
+def _favouring_early(scores: dict[str, Tensor]) -> Tensors:
+    return {n: s + torch.arange(s.numel(), dtype=s.dtype, device=s.device).view(s.shape) for n, s in scores.items()}
+
+
+def _raw_gradient(network: Network, state: State, probe: Probe) -> Tensors:
+    slopes: dict[str, Tensor] = torch.func.grad(lambda w: flow(network, w, probe))(state.effective)
+    return slopes
+
+
+def _mask_gradient(network: Network, state: State, probe: Probe) -> Tensors:
+    slopes = torch.func.grad(lambda w: flow(network, w, probe))(state.effective)
+    return {n: (state.weights[n] * slopes[n]).abs() for n in slopes}
+
+
+def _with_signs(network: Network, weights: Tensors, probe: Probe) -> Tensor:
+    return network.neutralised().forward(weights, probe.ones()).sum()
+
+
+def _with_biases(network: Network, weights: Tensors, probe: Probe) -> Tensor:
+    return network.forward({n: w.abs() for n, w in weights.items()}, probe.ones()).sum()
+
+
+def _mutating(network: Network, state: State, probe: Probe) -> Tensors:
+    for weight in network.weights.values():
+        weight.abs_()
+    return synflow.score(network, state, probe)
+
+
+def _peeking(network: Network, state: State, probe: Probe) -> Tensors:
+    probe.batch()
+    return synflow.score(network, state, probe)
+
+
+def _unseeded(network: Network, state: State, probe: Probe) -> Tensors:
+    return {n: torch.rand(w.shape, dtype=w.dtype) for n, w in state.weights.items()}
+
+
+def _over_layer(network: Network, state: State, probe: Probe) -> Tensors:
+    return {n: w.abs() / w.abs().sum().clamp(min=1e-300) for n, w in state.effective.items()}
+
+
+nudged = scored("SynFlow, one score off by 1e-9", _changed(_nudged), objective=flow, claims=CLAIMS)
+over_fan_in = scored("SynFlow over fan-in", _changed(_over_fan_in), objective=flow, claims=CLAIMS)
+halved = scored("half of SynFlow", _changed(lambda s: {n: t / 2 for n, t in s.items()}), objective=flow, claims=CLAIMS)
+logarithmic = scored("log SynFlow", _changed(lambda s: {n: t.log() for n, t in s.items()}), claims=CLAIMS)
+favouring_early = scored("SynFlow plus position", _changed(_favouring_early), objective=flow, claims=CLAIMS)
+raw_gradient = scored("gradient without weight", _raw_gradient, objective=flow, claims=CLAIMS)
+mask_gradient = scored("gradient by the mask", _mask_gradient, objective=flow, claims=CLAIMS)
+signed_saliency = scored("signed saliency of the loss", saliency(loss), objective=loss, claims=CLAIMS)
+signed_flow = scored("SynFlow without absolute weights", saliency(_with_signs), objective=_with_signs, claims=CLAIMS)
+biased_flow = scored("SynFlow with biases left in", saliency(_with_biases), objective=_with_biases, claims=CLAIMS)
+mutating = scored("SynFlow that leaves absolute weights", _mutating, objective=flow, claims=CLAIMS)
+peeking = scored("SynFlow that reads a batch", _peeking, objective=flow, claims=CLAIMS)
+unseeded = scored("random without a seed", _unseeded, claims=CLAIMS)
+over_layer = scored("magnitude over the layer's total", _over_layer, claims=CLAIMS)

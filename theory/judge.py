@@ -1,0 +1,145 @@
+"""Judging: are these balances held? By their bound where there is one, by the order test where there is none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pruning.engine import ScoreError
+from theory.case import Case
+from theory.law import Balances, Grade, Law, Trait
+from theory.numerics import ORDER_BITS, order_gain
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One balance that is off: which problem, where in words, and the two sides."""
+
+    index: int
+    where: str
+    left: float
+    right: float
+    relation: str
+    share: float
+
+
+@dataclass
+class Judgement:
+    """What one case says about one law: per problem whether anything was checked, and what failed."""
+
+    live: Tensor
+    balances: int = 0
+    grades: Counter[str] = field(default_factory=Counter)
+    margin: float | None = None
+    gain: float | None = None
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def worst(self) -> Failure | None:
+        """The failure with the largest residual against what flows there."""
+        return max(self.failures, key=lambda f: f.share, default=None)
+
+
+def out_of_scope(law: Law, case: Case) -> str | None:
+    """Why a law says nothing about a case; None where it does."""
+    if case.outside:
+        return None
+    pruner = case.pruner
+    if law.needs_objective and pruner.objective is None:
+        return f"{pruner.name} has no objective"
+    ungiven = [claim.value for claim in law.given - pruner.claims]
+    if ungiven:
+        return f"speaks of pruners that are {' and '.join(sorted(ungiven))}"
+    for trait in sorted(law.needs - case.traits):
+        if trait is Trait.HOMOGENEOUS and law.local and case.hidden:
+            continue
+        why = f" ({case.graph.objections[0]})" if trait is Trait.HOMOGENEOUS and case.graph.objections else ""
+        return f"needs: {trait.value}{why}"
+    return None
+
+
+def judge(law: Law, case: Case) -> Judgement | None:
+    """Measure a law on a case and judge each balance; None where the law yields nothing.
+
+    Raises ScoreError where the pruner's scores can't be used.
+    """
+    balances = list(law.measure(case))
+    if not balances:
+        return None
+    if any(b.bound is None for b in balances):
+        return _by_order(balances, _measured_low(law, case))
+    result = Judgement(torch.zeros(case.batch.size, dtype=torch.bool))
+    for each in balances:
+        _by_bound(each, result)
+    return result
+
+
+def _measured_low(law: Law, case: Case) -> list[Balances]:
+    try:
+        return list(law.measure(case.at(torch.float32)))
+    except ScoreError:
+        return []  # float32 overflows where float64 does not: there is no order to see
+
+
+def _checked(balances: Balances) -> Tensor:
+    """Where something flows and is finite: elsewhere a balance says nothing."""
+    kind = torch.finfo(balances.scale.dtype if balances.scale.dtype.is_floating_point else torch.float64)
+    floor = kind.smallest_normal / kind.eps
+    return (balances.scale > floor) & torch.isfinite(balances.residual)
+
+
+def _by_bound(balances: Balances, result: Judgement) -> None:
+    assert balances.bound is not None
+    checked, residual, size = _checked(balances), balances.residual, balances.bound.size
+    _count(balances, checked, balances.bound.exact, Grade.ROUNDED, result)
+    rounded = checked & (size > 0)
+    if bool(rounded.any()):
+        margin = float((residual[rounded] / size[rounded]).max())
+        result.margin = margin if result.margin is None else max(margin, result.margin)
+    _fail(balances, checked & (residual > size), result)
+
+
+def _by_order(balances: list[Balances], low: list[Balances]) -> Judgement:
+    result = Judgement(torch.zeros(len(balances[0].left), dtype=torch.bool))
+    for i, each in enumerate(balances):
+        if each.bound is not None:
+            _by_bound(each, result)
+        elif i < len(low):
+            _by_gain(each, low[i], result)
+    return result
+
+
+def _by_gain(high: Balances, low: Balances, result: Judgement) -> None:
+    checked = _checked(high) & _checked(low)
+    share = torch.where(checked, high.residual / high.scale, 0)
+    coarse = torch.where(checked, low.residual / low.scale, 0)
+    exact = torch.zeros(len(share), dtype=torch.bool)
+    _count(high, checked, exact, Grade.ORDER, result)
+    if not bool(checked.any()):
+        return
+    gain = order_gain(share, coarse)
+    result.gain = gain if result.gain is None else min(gain, result.gain)
+    if gain < ORDER_BITS:
+        _fail(high, share == share.max(), result)
+
+
+def _count(balances: Balances, checked: Tensor, exact: Tensor, grade: Grade, result: Judgement) -> None:
+    result.live |= checked.any(1).cpu()
+    result.balances += int(checked.sum())
+    per_problem = checked.sum(1).cpu()
+    result.grades[Grade.EXACT.value] += int(per_problem[exact.cpu()].sum())
+    result.grades[grade.value] += int(per_problem[~exact.cpu()].sum())
+
+
+def _fail(balances: Balances, broken: Tensor, result: Judgement) -> None:
+    if not bool(broken.any()):
+        return
+    share = torch.where(broken, balances.residual / balances.scale, -1)
+    index, unit = divmod(int(share.argmax()), share.shape[1])
+    left, right = float(balances.left[index, unit]), float(balances.right[index, unit])
+    relation = "<=" if balances.at_most else "="
+    where = balances.label(index, unit)
+    result.failures.append(Failure(index, where, left, right, relation, float(share[index, unit])))

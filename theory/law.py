@@ -1,0 +1,204 @@
+"""Law: a statement about a case that yields balances; it measures, it never judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from pruning.pruner import Claim, Pruner
+
+if TYPE_CHECKING:
+    from theory.case import Case
+    from theory.networks.spec import NetSpec
+
+
+class Subject(StrEnum):
+    """What a law is about."""
+
+    SCORES = "scores"
+    TRACE = "trace"
+    OBJECTIVE = "objective"
+
+
+class Trait(StrEnum):
+    """What a law may need of a network."""
+
+    HOMOGENEOUS = "every unit positively homogeneous of degree 1, no tied weight"
+    CHAIN = "layers in sequence, each a cut between input and output"
+    MULTILINEAR = "no max between paths: R is a polynomial"
+    GENERIC = "real-valued weights: no exact ties or cancellations"
+    SMALL = "small enough for the law's own pruning run"
+
+
+class Grade(StrEnum):
+    """How strong the evidence of a balance is, strongest first."""
+
+    EXACT = "exact"  # ==, every number on the way certified to be representable
+    ROUNDED = "rounded"  # a rounding bound derived for this law
+    ORDER = "order"  # the residual must fall with the precision
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What rounding may do to a balance: 0 where `exact`, per problem; tensors are (batch, unit) and (batch,)."""
+
+    size: Tensor
+    exact: Tensor
+
+
+@dataclass(frozen=True)
+class Balances:
+    """Equations (or inequalities left <= right) of one kind: tensors are (batch, unit).
+
+    bound None leaves the judgement to the order test. scale is what residuals and vacuity are
+    measured by: the sum of the absolute terms; where it is 0 nothing was checked. label says where
+    in words, and is only called for a failure.
+    """
+
+    name: str
+    left: Tensor
+    right: Tensor
+    bound: Bound | None
+    scale: Tensor
+    at_most: bool
+    label: Callable[[int, int], str]
+
+    @property
+    def residual(self) -> Tensor:
+        """By how much each balance is off."""
+        gap = self.left - self.right
+        return gap.clamp(min=0) if self.at_most else gap.abs()
+
+
+def equal(
+    name: str,
+    left: Tensor,
+    right: Tensor,
+    *,
+    bound: Bound | None = None,
+    scale: Tensor | None = None,
+    label: Callable[[int, int], str] | None = None,
+) -> Balances:
+    """left = right, entry by entry."""
+    return _balances(name, left, right, bound, scale, False, label)
+
+
+def at_most(
+    name: str,
+    left: Tensor,
+    right: Tensor,
+    *,
+    bound: Bound | None = None,
+    scale: Tensor | None = None,
+    label: Callable[[int, int], str] | None = None,
+) -> Balances:
+    """left <= right, entry by entry."""
+    return _balances(name, left, right, bound, scale, True, label)
+
+
+def counted(like: Tensor) -> Bound:
+    """No tolerance: for counts, and for bits that no operation rounds."""
+    return Bound(torch.zeros_like(like, dtype=torch.float64), torch.ones(len(like), dtype=torch.bool))
+
+
+def _balances(
+    name: str,
+    left: Tensor,
+    right: Tensor,
+    bound: Bound | None,
+    scale: Tensor | None,
+    inequality: bool,
+    label: Callable[[int, int], str] | None,
+) -> Balances:
+    if left.shape != right.shape or left.dim() != 2:
+        raise ValueError(
+            f"the balances {name!r} have left {tuple(left.shape)} and right {tuple(right.shape)}, wanted (batch, unit)"
+        )
+    where = label or (lambda batch, unit: f"{name} {unit}")
+    size = left.abs() + right.abs() if scale is None else scale
+    return Balances(name, left, right, bound, size, inequality, where)
+
+
+Measure = Callable[["Case"], Iterable[Balances]]
+
+
+@dataclass(frozen=True)
+class Law:
+    """A statement with its hypotheses, its source, and what it must be able to catch.
+
+    id: the number in the catalogue. claim: the promise it tests; None is a contract, which binds
+    every pruner. needs: traits of the network; `local` laws check the units where they hold, others
+    need them everywhere. given: claims without which the statement makes no sense. impostor: a
+    subject that breaks it; breaks_on: a correct subject and a network outside the hypotheses.
+    """
+
+    id: str
+    name: str
+    statement: str
+    measure: Measure
+    subject: Subject
+    claim: Claim | None
+    needs: frozenset[Trait]
+    given: frozenset[Claim]
+    needs_objective: bool
+    local: bool
+    source: str
+    impostor: Pruner
+    breaks_on: tuple[Pruner, NetSpec] | None
+    grades: tuple[Grade, ...]
+
+
+def law(
+    id: str,
+    *,
+    subject: Subject,
+    claim: Claim | None,
+    source: str,
+    impostor: Pruner,
+    grades: Iterable[Grade],
+    needs: Iterable[Trait] = (),
+    given: Iterable[Claim] = (),
+    needs_objective: bool = False,
+    local: bool = False,
+    breaks_on: tuple[Pruner, NetSpec] | None = None,
+) -> Callable[[Measure], Law]:
+    """Make a law of a function that yields balances; its docstring's first line is the statement.
+
+    Raises ValueError where a hypothesis on the network (HOMOGENEOUS, MULTILINEAR) has no `breaks_on`.
+    """
+
+    def made(measure: Measure) -> Law:
+        statement = (measure.__doc__ or "").strip().split("\n")[0]
+        if not statement:
+            raise ValueError(f"law {id} has no docstring to state it")
+        needed = frozenset(needs)
+        if needed & {Trait.HOMOGENEOUS, Trait.MULTILINEAR, Trait.CHAIN} and breaks_on is None:
+            raise ValueError(f"law {id} has hypotheses and no network outside them that breaks it")
+        return Law(
+            id,
+            measure.__name__,
+            statement,
+            measure,
+            subject,
+            claim,
+            needed,
+            frozenset(given),
+            needs_objective,
+            local,
+            source,
+            impostor,
+            breaks_on,
+            tuple(grades),
+        )
+
+    return made
+
+
+def laws_in(module: object) -> Iterator[Law]:
+    """Every law that a module holds."""
+    return (value for value in vars(module).values() if isinstance(value, Law))

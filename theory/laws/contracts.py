@@ -1,0 +1,169 @@
+"""Contracts and plain promises of a score: usable, pure, positive, zero when masked, data-free, repeatable."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pruning.engine import ScoreError
+from pruning.masks import Masks
+from pruning.problem import Probe, Problem
+from pruning.pruner import Claim, Pruner, State
+from theory.case import Case
+from theory.impostors.scores import logarithmic, mask_gradient, mutating, peeking, signed_saliency, unseeded
+from theory.law import Balances, Grade, Subject, at_most, counted, equal, law
+
+EXACT = (Grade.EXACT,)
+
+
+@law(
+    "S1",
+    subject=Subject.SCORES,
+    claim=None,
+    source="contract: a selection needs one finite number per weight",
+    impostor=logarithmic,
+    grades=EXACT,
+)
+def usable_scores(case: Case) -> Iterator[Balances]:
+    """The scorer returns one finite number per weight, in the weights' type, and does not raise."""
+    try:
+        fault = "" if case.scores else "no scores"
+    except ScoreError as error:
+        fault = str(error)
+    yield _count("fault", torch.full((case.batch.size, 1), float(bool(fault))), lambda b, u: fault)
+
+
+@law(
+    "B14",
+    subject=Subject.SCORES,
+    claim=None,
+    source="contract: scoring must not touch what it scores",
+    impostor=mutating,
+    grades=EXACT,
+)
+def purity(case: Case) -> Iterator[Balances]:
+    """Scoring leaves weights, biases, masks, data and torch's random state as they were, to the bit."""
+    changed = [_changed_by(case.pruner, problem, masks) for problem, masks in _singles(case)]
+    count = torch.tensor([[float(len(names))] for names in changed])
+    yield _count("tensors changed", count, lambda b, u: f"scoring changed {', '.join(changed[b])}")
+
+
+@law(
+    "S2",
+    subject=Subject.SCORES,
+    claim=Claim.POSITIVE,
+    source="Tanaka et al. 2020, the axiom's hypothesis",
+    impostor=signed_saliency,
+    grades=EXACT,
+)
+def positivity(case: Case) -> Iterator[Balances]:
+    """No score is negative."""
+    for name, score in case.scores.items():
+        flat = score.flatten(1)
+        yield at_most(
+            f"weight of {name}",
+            -flat,
+            torch.zeros_like(flat),
+            bound=counted(flat),
+            label=lambda b, u, n=name, s=flat: f"weight {n}[{u}] scores {float(s[b, u]):.6g}",  # type: ignore[misc]
+        )
+
+
+@law(
+    "S3",
+    subject=Subject.SCORES,
+    claim=Claim.ZERO_WHEN_MASKED,
+    source="theta * g with theta the masked weight; public iterative SNIP breaks it",
+    impostor=mask_gradient,
+    grades=EXACT,
+)
+def zero_when_masked(case: Case) -> Iterator[Balances]:
+    """A pruned weight scores zero."""
+    masks = _random_masks(case)
+    scores = replace(case, masks=masks).scores
+    for name, score in scores.items():
+        pruned = torch.where(masks[name], 0, score).flatten(1)
+        there = torch.where(masks[name], 0, case.batch.weights[name]).flatten(1)
+        yield equal(
+            f"pruned weight of {name}",
+            pruned,
+            torch.zeros_like(pruned),
+            bound=counted(pruned),
+            scale=there.abs(),
+            label=lambda b, u, n=name, s=pruned: f"the pruned weight {n}[{u}] scores {float(s[b, u]):.6g}",  # type: ignore[misc]
+        )
+
+
+@law(
+    "S4",
+    subject=Subject.SCORES,
+    claim=Claim.DATA_FREE,
+    source="Tanaka et al. 2020, section 5",
+    impostor=peeking,
+    grades=EXACT,
+)
+def data_free(case: Case) -> Iterator[Balances]:
+    """Scoring asks for no data and no labels."""
+    calls = case.scored[1].calls["batch"]
+    count = torch.full((case.batch.size, 1), float(calls))
+    yield _count("uses of the batch", count, lambda b, u: f"the scorer asked for the batch {calls} times")
+
+
+@law(
+    "S5",
+    subject=Subject.SCORES,
+    claim=Claim.DETERMINISTIC,
+    source="same problem, same seed, same scores",
+    impostor=unseeded,
+    grades=EXACT,
+)
+def determinism(case: Case) -> Iterator[Balances]:
+    """The same problem scored twice gives the same bits."""
+    again = replace(case).scores
+    for name, score in case.scores.items():
+        first, second = score.flatten(1), again[name].flatten(1)
+        yield equal(f"weight of {name}", first, second, bound=counted(first), scale=torch.ones_like(first))
+
+
+def _count(name: str, count: Tensor, label: Callable[[int, int], str]) -> Balances:
+    zero = torch.zeros_like(count)
+    return equal(name, count, zero, bound=counted(count), scale=torch.ones_like(count), label=label)
+
+
+def _random_masks(case: Case) -> dict[str, Tensor]:
+    source = case.source(6)
+    return {n: torch.rand(w.shape, generator=source).lt(0.5).to(w.device) for n, w in case.batch.weights.items()}
+
+
+def _singles(case: Case) -> Iterator[tuple[Problem, Masks]]:
+    for i, problem in enumerate(case.batch.singles()):
+        kept = None if case.masks is None else {n: m[i] for n, m in case.masks.items()}
+        yield problem, Masks(kept or Masks.full(problem.network.weights))
+
+
+def _changed_by(pruner: Pruner, problem: Problem, masks: Masks) -> list[str]:
+    """Names of what one scoring changed, also when it raises; works on copies."""
+    network = problem.network
+    held = {f"weight {n}": w.clone() for n, w in network.weights.items()}
+    held |= {f"constant {n}": t.clone() for n, t in network.fixed.items()}
+    held |= {f"mask {n}": m.clone() for n, m in masks.items()}
+    held |= {f"the batch's {n}": t.clone() for n, t in zip(("inputs", "targets"), problem.batch or (), strict=False)}
+    before = {n: t.clone() for n, t in held.items()}
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {n.removeprefix(prefix): t for n, t in held.items() if n.startswith(prefix)}
+
+    copy = replace(network, weights=part("weight "), fixed=part("constant "))
+    batch = (held["the batch's inputs"], held["the batch's targets"]) if problem.batch else None
+    state = State(part("weight "), Masks(part("mask ")))
+    random = torch.get_rng_state()
+    grad = torch.is_grad_enabled()
+    with contextlib.suppress(Exception):  # whether it may raise is another contract; here what it leaves behind counts
+        pruner.score(copy, state, Probe(replace(problem, network=copy, batch=batch)))
+    found = [n for n, t in held.items() if not torch.equal(t.view(torch.uint8), before[n].view(torch.uint8))]
+    found += ["torch's random state"] * (not torch.equal(random, torch.get_rng_state()))
+    found += ["torch's gradient mode"] * (grad != torch.is_grad_enabled())
+    torch.set_grad_enabled(grad)
+    return found

@@ -1,0 +1,31 @@
+"""Literal networks outside the hypotheses: each shows why a law needs what it asks for."""
+
+from theory.networks.spec import Act, Conv, Dense, Flatten, Layer, NetSpec, Pool, Shape
+
+
+def _dense(activation: str, *weights: list[list[float]]) -> NetSpec:
+    layers: list[Layer] = []
+    for i, weight in enumerate(weights):
+        layers += [Act(activation)] * bool(i) + [Dense(len(weight[0]), len(weight))]
+    names = [str(2 * i) for i in range(len(weights))]
+    values = {f"{n}.weight": w for n, w in zip(names, weights, strict=True)}
+    inputs, outputs = len(weights[0][0]), len(weights[-1])
+    shape = Shape(tuple(layers), (inputs,), 1)
+    return NetSpec(shape, values, [[1.0] * inputs], [[0.0] * outputs], "squared-error", 0)
+
+
+# tanh is not homogeneous: 2 tanh'(1) enters its unit, 2 tanh(1) leaves it
+tanh_net = _dense("tanh", [[1.0]], [[2.0]])
+
+# relu^2 has degree 2: its weights score 4/3, 4/3, 4/3, 2, 1, so the only weight of the last layer goes first
+square_chain = _dense("square", [[1.0, 1.0, 1.0]], [[1.0]], [[1.0]])
+
+# R is the maximum of four weights: without the largest, 4, it is 3, so the loss is 1 and the score 4
+max_net = NetSpec(
+    Shape((Conv(1, 1, 2, stride=2, padding=1), Act("relu"), Pool("max", 2), Flatten(), Dense(1, 1)), (1, 2, 2), 1),
+    {"0.weight": [[[[1.0, 2.0], [3.0, 4.0]]]], "4.weight": [[1.0]]},
+    [[[[1.0, 1.0], [1.0, 1.0]]]],
+    [[0.0]],
+    "squared-error",
+    0,
+)

@@ -1,0 +1,222 @@
+"""The driver: a law and a pruner on a ground of cases become a verdict, with a small network that shows a failure."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pruning.engine import ScoreError
+from pruning.pruner import Pruner
+from theory.case import Case
+from theory.judge import Failure, Judgement, judge, out_of_scope
+from theory.law import Law, Subject, Trait
+from theory.minimise import minimise
+from theory.networks.family import Family, examples
+from theory.networks.spec import NetSpec
+from theory.verdict import Outcome, Verdict, Witness
+
+CORPUS = Path(__file__).parent / "corpus"
+RUN_PROBLEMS = 6  # laws about runs prune every problem several times: fewer problems of each shape
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much to check: shapes per family, problems of each shape, and the seed that decides them."""
+
+    shapes: int = 10
+    problems: int = 32
+    seed: int = 0
+
+
+class Ground:
+    """Cases of one kind for one pruner, made once and shared by all laws."""
+
+    def __init__(self, name: str, cases: Iterable[Case], runs: Iterable[Case]) -> None:
+        self.name = name
+        self._cases, self._runs = list(cases), list(runs)
+
+    def cases(self, law: Law) -> list[Case]:
+        """The cases for a law: fewer problems of each shape where it has to prune them."""
+        return self._runs if law.subject is Subject.TRACE else self._cases
+
+
+def family_ground(family: Family, pruner: Pruner, budget: Budget) -> Ground:
+    """Random networks of a family."""
+    drawn = examples(family, budget.shapes, budget.seed)
+    few = min(RUN_PROBLEMS, budget.problems)
+    cases = [Case(family.batch(shape, seed, budget.problems), pruner, generic=family.generic) for shape, seed in drawn]
+    runs = [Case(family.batch(shape, seed, few), pruner, generic=family.generic) for shape, seed in drawn]
+    return Ground(family.name, cases, runs)
+
+
+Corpus = Mapping[tuple[str, str], Witness]  # by law and pruner
+
+
+def search(law: Law, pruner: Pruner, ground: Ground, corpus: Corpus | None = None) -> Verdict:
+    """Check a law on every case of a ground until one breaks it, and make that small.
+
+    A witness that the corpus already has for this law and pruner is run again and used as it is.
+    """
+    start = time.perf_counter()
+    tally = _Tally()
+    for case in ground.cases(law):
+        found = tally.add(law, case)
+        if found is not None:
+            witness = None
+            if case.batch.shape is not None:
+                known = (corpus or {}).get((law.name, pruner.name))
+                witness = known if known and reproduces(known, law, pruner) else _witness(law, case, found)
+            return tally.verdict(law, pruner, ground.name, start, found, witness)
+    return tally.verdict(law, pruner, ground.name, start, None, None)
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.cases = self.trivial = self.out_of_scope = self.balances = self.looped = 0
+        self.grades: Counter[str] = Counter()
+        self.margin: float | None = None
+        self.gain: float | None = None
+        self.reasons: Counter[str] = Counter()
+
+    def add(self, law: Law, case: Case) -> Failure | None:
+        """Judge one case; the failure found, if any."""
+        reason = out_of_scope(law, case)
+        judgement = None
+        if reason is None:
+            try:
+                judgement = judge(law, case)
+                reason = "the flow of biases is unknown without an objective" if judgement is None else None
+            except ScoreError as error:
+                reason = f"no usable scores: {error}"
+        if judgement is None:
+            self.out_of_scope += case.batch.size
+            self.reasons[reason or ""] += 1
+            return None
+        self._count(judgement, case)
+        return judgement.worst
+
+    def _count(self, judgement: Judgement, case: Case) -> None:
+        live = int(judgement.live.sum())
+        self.cases += live
+        self.trivial += case.batch.size - live
+        self.balances += judgement.balances
+        self.looped += case.looped
+        self.grades += judgement.grades
+        for name, pick in (("margin", max), ("gain", min)):
+            new, old = getattr(judgement, name), getattr(self, name)
+            setattr(self, name, new if old is None else old if new is None else pick(new, old))
+
+    def verdict(
+        self, law: Law, pruner: Pruner, ground: str, start: float, failure: Failure | None, witness: Witness | None
+    ) -> Verdict:
+        if failure is not None:
+            outcome = Outcome.BROKEN
+        elif self.cases:
+            outcome = Outcome.HELD
+        else:
+            outcome = Outcome.VACUOUS if self.trivial else Outcome.OUT_OF_SCOPE
+        return Verdict(
+            law=law.name,
+            id=law.id,
+            pruner=pruner.name,
+            ground=ground,
+            outcome=outcome,
+            claim=law.claim.value if law.claim else None,
+            claimed=law.claim in pruner.claims,
+            contract=law.claim is None,
+            cases=self.cases,
+            trivial=self.trivial,
+            out_of_scope=self.out_of_scope,
+            balances=self.balances,
+            grades={k: n for k, n in sorted(self.grades.items()) if n},
+            margin=self.margin,
+            gain=self.gain,
+            looped=self.looped,
+            witness=witness,
+            where=witness.where if witness else failure.where if failure else None,
+            reason=self.reasons.most_common(1)[0][0] if self.reasons else None,
+            seconds=round(time.perf_counter() - start, 3),
+        )
+
+
+def _failure(law: Law, spec: NetSpec, pruner: Pruner, generic: bool) -> Failure | None:
+    """How a law fails on one literal problem; None where it holds, says nothing or can't be scored."""
+    case = Case(spec.batch(), pruner, generic=generic)
+    if out_of_scope(law, case) is not None:
+        return None
+    try:
+        judgement = judge(law, case)
+    except ScoreError:
+        return None
+    return judgement.worst if judgement else None
+
+
+def _witness(law: Law, case: Case, failure: Failure) -> Witness | None:
+    """The failing problem, minimised, and run once more from its own text; None if it can't be shown alone."""
+    generic = Trait.GENERIC in law.needs
+    first = NetSpec.of(case.batch, failure.index)
+    if _failure(law, first, case.pruner, generic) is None:
+        return None
+    small = minimise(
+        first, lambda spec: _failure(law, spec, case.pruner, generic) is not None, whole_numbers=not generic
+    )
+    again = NetSpec.from_json(json.loads(json.dumps(small.to_json())))
+    confirmed = _failure(law, again, case.pruner, generic)
+    if confirmed is None:
+        return None
+    return Witness(
+        law=law.name,
+        pruner=case.pruner.name,
+        spec=again.to_json(),
+        network=str(again),
+        shape=str(again.shape),
+        minimised_from=str(first.shape),
+        where=confirmed.where,
+        left=confirmed.left,
+        right=confirmed.right,
+        relation=confirmed.relation,
+    )
+
+
+def reproduces(witness: Witness, law: Law, pruner: Pruner) -> bool:
+    """Whether a witness still shows its failure, run from its own text."""
+    return rerun(witness, law, pruner) is not None
+
+
+def rerun(witness: Witness, law: Law, pruner: Pruner) -> Failure | None:
+    """The failure that a witness shows now, if any."""
+    return _failure(law, NetSpec.from_json(witness.spec), pruner, Trait.GENERIC in law.needs)
+
+
+def breaks_outside(law: Law) -> Failure | None:
+    """The failure of a law's correct subject on its network outside the hypotheses."""
+    if law.breaks_on is None:
+        return None
+    pruner, spec = law.breaks_on
+    judgement = judge(law, Case(spec.batch(), pruner, outside=True))
+    return judgement.worst if judgement else None
+
+
+def load_corpus(folder: Path = CORPUS) -> dict[tuple[str, str], Witness]:
+    """Every witness in a folder, by law and pruner. Raises ValueError naming a file that is none."""
+    found: dict[tuple[str, str], Witness] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            witness = Witness(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is no witness: {error}") from None
+        found[witness.law, witness.pruner] = witness
+    return found
+
+
+def save_witness(witness: Witness, folder: Path = CORPUS) -> Path:
+    """Write a witness into a corpus folder, named by law and pruner."""
+    slug = "".join(c if c.isalnum() else "-" for c in f"{witness.law}--{witness.pruner}")
+    path = folder / f"{slug}.json"
+    data = replace(witness).__dict__
+    path.write_text(json.dumps(data, indent=1) + "\n")
+    return path

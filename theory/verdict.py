@@ -1,0 +1,156 @@
+"""The record of what was checked: plain data, so that everything after it is words and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+SCHEMA_VERSION = 1
+
+
+class Outcome(StrEnum):
+    """What became of a law on one ground."""
+
+    HELD = "held"
+    BROKEN = "broken"
+    VACUOUS = "vacuous"  # in scope, but every balance was trivial
+    OUT_OF_SCOPE = "out of scope"
+
+
+class Standing(StrEnum):
+    """What an outcome means for the pruner."""
+
+    KEPT = "held"
+    UNDECLARED = "held, not claimed"
+    BROKEN = "broken, not claimed"
+    REFUTED = "claim refuted"
+    VACUOUS = "vacuous"
+    OUT_OF_SCOPE = "out of scope"
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A problem, written out, and the balance that it breaks. `spec` is theory.networks.spec.NetSpec as data."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"ser_json_inf_nan": "strings"}
+
+    law: str
+    pruner: str
+    spec: dict[str, Any]
+    network: str
+    shape: str
+    minimised_from: str
+    where: str
+    left: float
+    right: float
+    relation: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One law, one pruner, one ground (a family of networks, or a model at a round).
+
+    cases: problems checked; trivial: problems in which nothing flowed; balances: numbers compared;
+    grades: balances by strength of evidence; margin: the largest residual over its bound, of those
+    with a bound above 0; gain: fewest bits gained in an order test; bound_on_rate: with `cases` and no
+    failure, at 95 % confidence fewer than this share of such problems fail (3/n).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"ser_json_inf_nan": "strings"}
+
+    law: str
+    id: str
+    pruner: str
+    ground: str
+    outcome: Outcome
+    claim: str | None
+    claimed: bool
+    contract: bool
+    cases: int = 0
+    trivial: int = 0
+    out_of_scope: int = 0
+    balances: int = 0
+    grades: dict[str, int] = field(default_factory=dict)
+    margin: float | None = None
+    gain: float | None = None
+    looped: int = 0
+    witness: Witness | None = None
+    where: str | None = None
+    reason: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def standing(self) -> Standing:
+        """What the outcome means for the pruner's claims."""
+        return standing(self.outcome, self.claimed or self.contract)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a claim was refuted or a contract broken."""
+        return self.standing is Standing.REFUTED
+
+    @property
+    def bound_on_rate(self) -> float | None:
+        """3/n after n problems without a failure."""
+        return 3 / self.cases if self.outcome is Outcome.HELD and self.cases else None
+
+
+def standing(outcome: Outcome, held_to_it: bool) -> Standing:
+    """A broken law is not a refuted claim: it matters whether the pruner is held to it."""
+    if outcome is Outcome.HELD:
+        return Standing.KEPT if held_to_it else Standing.UNDECLARED
+    if outcome is Outcome.BROKEN:
+        return Standing.REFUTED if held_to_it else Standing.BROKEN
+    return Standing.VACUOUS if outcome is Outcome.VACUOUS else Standing.OUT_OF_SCOPE
+
+
+def overall(verdicts: list[Verdict]) -> Outcome:
+    """One law and pruner over all grounds: broken anywhere is broken; else held anywhere is held."""
+    outcomes = {v.outcome for v in verdicts}
+    for outcome in (Outcome.BROKEN, Outcome.HELD, Outcome.VACUOUS):
+        if outcome in outcomes:
+            return outcome
+    return Outcome.OUT_OF_SCOPE
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A pruning run of a model that was verified: targets and counts by round, mass and cut (NaN without one)."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"ser_json_inf_nan": "strings"}
+
+    pruner: str
+    model: str
+    schedule: str
+    layers: list[str]
+    sizes: list[int]
+    targets: list[int]
+    kept: list[list[int]]
+    mass: list[float]
+    cut: list[float]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything one verification found, and where it came from."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"ser_json_inf_nan": "strings"}
+
+    provenance: dict[str, str]
+    laws: list[dict[str, Any]]
+    pruners: list[dict[str, Any]]
+    verdicts: list[Verdict]
+    runs: list[RunRecord] = field(default_factory=list)
+    version: int = SCHEMA_VERSION
+
+    @property
+    def failures(self) -> list[Verdict]:
+        """Refuted claims and broken contracts."""
+        return [v for v in self.verdicts if v.failed]
+
+    @property
+    def checked(self) -> int:
+        """Balances compared in all."""
+        return sum(v.balances for v in self.verdicts)
