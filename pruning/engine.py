@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
+from pruning.errors import retold
 from pruning.masks import Masks, Tensors, check_against
 from pruning.network import Network, check_finite
 from pruning.problem import Probe, Problem
@@ -66,24 +68,25 @@ def prune(
 ) -> Trace:
     """Score and select until the schedule ends (Tanaka et al. 2020, Algorithm 1).
 
-    Works in the dtype and on the device of the problem's network, which it never changes.
-    `on_round` is told each round and the number of weights kept. Raises ScoreError where the
-    scores can't be used, ValueError for weights that are not finite.
+    Works in the dtype and on the device of the problem's network, and on copies of the problem's
+    tensors: not even a scorer that writes into them changes it. `on_round` is told each round and
+    the number of weights kept. Raises ScoreError where the scores can't be used, ValueError for
+    weights that are not finite.
     """
-    network = problem.network
-    check_finite(network.weights)
-    probe = Probe(problem)
+    check_finite(problem.network.weights)
+    problem = _copied(problem)
+    network, probe = problem.network, Probe(problem)
     masks = network.initial
     died = {n: torch.where(m, 0, -1).to(torch.int16) for n, m in masks.items()}
     log = _Log()
     for round_ in range(1, MAX_ROUNDS + 1):
         state = State(network.weights, masks)
-        scores = call_scorer(pruner, network, state, probe)
-        check_scores(pruner.name, network.weights, scores)
-        kept = log.kept[-1].sum().item() if log.kept else masks.kept
-        target = schedule(round_, int(kept), lambda s=scores, m=masks: _alive(s, m))  # type: ignore[misc]
+        scoring = cache(partial(_score, pruner, network, state, probe))  # a schedule that has ended needs no scores
+        kept = log.last_kept if log.kept else masks.kept
+        target = schedule(round_, kept, lambda s=scoring, m=masks: _alive(s(), m))  # type: ignore[misc]
         if target is None:
             break
+        scores = scoring()
         after = _select(pruner, scores, masks, target)
         log.add(network, pruner, state, scores, after, target, probe)
         died = {n: _fate(died[n], after[n], round_) for n in died}
@@ -95,13 +98,37 @@ def prune(
     return log.trace(network, died, dict(probe.calls))
 
 
+def _copied(problem: Problem) -> Problem:
+    network = problem.network
+
+    def copies(tensors: Tensors) -> dict[str, Tensor]:
+        return {n: t.clone() for n, t in tensors.items()}
+
+    own = replace(
+        network,
+        weights=copies(network.weights),
+        fixed=copies(network.fixed),
+        neutral=copies(network.neutral),
+        example=network.example.clone(),
+        initial=Masks(copies(network.initial)),
+    )
+    batch = (problem.batch[0].clone(), problem.batch[1].clone()) if problem.batch else None
+    return replace(problem, network=own, batch=batch)
+
+
+def _score(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
+    scores = call_scorer(pruner, network, state, probe)
+    check_scores(pruner.name, network.weights, scores)
+    return scores
+
+
 def call_scorer(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
     """The pruner's scores, one tensor per weight. Raises ScoreError where it raised or gave something else."""
     who = f"the scorer of {pruner.name!r}"
     try:
         scores = pruner.score(network, state, probe)
     except Exception as error:
-        raise ScoreError(f"{who} raised {type(error).__name__}: {error}") from error
+        raise ScoreError(f"{who} raised {retold(error)}") from error
     if not isinstance(scores, Mapping):
         raise ScoreError(f"{who} returned {type(scores).__name__}, wanted a mapping from weight name to tensor")
     for name, score in scores.items():
@@ -128,16 +155,23 @@ def check_scores(name: str, weights: Tensors, scores: Tensors) -> None:
             raise ScoreError(
                 f"{who} returned {int(score.isnan().sum())} NaN and {int(score.isinf().sum())} infinite scores "
                 f"of {score.numel()} for {layer!r}; with finite weights the usual causes are overflow (products "
-                f"of weights along a path leave the range of {score.dtype}) and a division by a zero total"
+                f"of weights along a path leave the range of {score.dtype}), a division by a zero total, "
+                "and biases, statistics or data that are not finite"
             )
 
 
 def _select(pruner: Pruner, scores: Tensors, masks: Masks, target: int) -> Masks:
+    who = f"the selection of {pruner.name!r}"
     try:
         after = pruner.select(scores, masks, target)
-        check_against(masks, after, "mask")
     except Exception as error:
-        raise ScoreError(f"the selection of {pruner.name!r} raised {type(error).__name__}: {error}") from error
+        raise ScoreError(f"{who} raised {retold(error)}") from error
+    if not isinstance(after, Masks):
+        raise ScoreError(f"{who} returned {type(after).__name__}, wanted Masks")
+    try:
+        check_against(masks, after, "mask")
+    except ValueError as error:
+        raise ScoreError(f"{who} returned masks that don't fit: {error}") from None
     return after
 
 
@@ -198,5 +232,12 @@ class _Log:
 def _cut(network: Network, pruner: Pruner, state: State, probe: Probe) -> Tensor:
     if pruner.objective is None:
         return torch.tensor(torch.nan, dtype=torch.float64)
-    with torch.no_grad():
-        return pruner.objective(network, state.effective, probe).detach().cpu()
+    try:
+        with torch.no_grad():
+            value = pruner.objective(network, state.effective, probe)
+    except Exception as error:
+        raise ScoreError(f"the objective of {pruner.name!r} raised {retold(error)}") from error
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ScoreError(f"the objective of {pruner.name!r} returned {got}, wanted a tensor of one number")
+    return value.detach().cpu().reshape(())

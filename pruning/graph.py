@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -83,13 +84,14 @@ class Edge:
     def into(self, scores: Tensor) -> Tensor:
         """Sum over the edges entering each head unit: (..., *shape) -> (..., head units)."""
         lead = scores.shape[: scores.dim() - len(self.shape)]
-        return scores.reshape(*lead, self.shape[0], -1).sum(-1)
+        return scores.reshape(*lead, self.shape[0], self.fan_in).sum(-1)
 
     def out_of(self, scores: Tensor) -> Tensor:
         """Sum over the edges leaving each tail unit: (..., *shape) -> (..., tail units)."""
         lead = scores.shape[: scores.dim() - len(self.shape)]
         per_group = self.tail_units // self.groups
-        split = scores.reshape(*lead, self.groups, self.shape[0] // self.groups, per_group, -1)
+        rest = self.spread * math.prod(self.shape[2:])
+        split = scores.reshape(*lead, self.groups, self.shape[0] // self.groups, per_group, rest)
         return split.sum((-1, -3)).reshape(*lead, self.tail_units)
 
     def per_head(self, values: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ class Edge:
         """One number per tail unit, spread over the weights that leave it: (..., tail units) -> (..., *shape)."""
         lead, outputs = values.shape[:-1], self.shape[0] // self.groups
         per_group = self.tail_units // self.groups
-        rest = math.prod(self.shape) // (self.shape[0] * per_group)
+        rest = self.spread * math.prod(self.shape[2:])
         split = values.reshape(*lead, self.groups, 1, per_group, 1)
         return split.expand(*lead, self.groups, outputs, per_group, rest).reshape(*lead, *self.shape)
 
@@ -261,7 +263,7 @@ class _Survey:
             self.layouts[node.name] = self._place(node)
 
     def graph(self, nodes: tuple[Node, ...], output: str) -> Graph:
-        self._object_to_ties()
+        self._object_to_ties(nodes)
         roots = sorted({self._root(i) for i in range(len(self.parent))})
         number = {root: i for i, root in enumerate(roots)}
 
@@ -288,12 +290,13 @@ class _Survey:
     # one rule per operator: where do the units of its output lie?
 
     def _place(self, node: Node) -> _Layout:
-        weight = node.args[1] if len(node.args) > 1 else None
+        weight, operands = node.args[1] if len(node.args) > 1 else None, node.values()
+        if not operands:
+            return self._unknown(node, operands)  # a constant, made of parameters
         if isinstance(weight, Param) and node.kind == "linear":
             return self._linear(node, weight)
-        if isinstance(weight, Param) and node.kind in _CONVOLUTIONS:
+        if isinstance(weight, Param) and node.kind in _CONVOLUTIONS and self._is_batched(node, weight):
             return self._convolution(node, weight)
-        operands = node.values()
         if node.kind in _CARRIES and len(operands) == 1:
             return self._carried(node, operands[0])
         if node.kind == "mean" and self._is_spatial_mean(node):
@@ -332,7 +335,13 @@ class _Survey:
         bias = node.args[2] if len(node.args) > 2 else None
         if isinstance(bias, Param):
             self.sources.append(Source(bias.name, node, head, shape[0]))
+        elif isinstance(bias, Value):
+            for junction in (head, self.layouts[bias.name].junction):
+                self._object(junction, f"{node.where}: the bias of {node.kind} is computed")
         return _Layout(head, shape[0], axis, 1)
+
+    def _is_batched(self, node: Node, weight: Param) -> bool:
+        return len(self.shapes[node.values()[0]]) == self.params[weight.name].dim()
 
     def _carried(self, node: Node, operand: str) -> _Layout:
         layout = self.layouts[operand]
@@ -387,10 +396,11 @@ class _Survey:
         units = shape[axis] if shape else 1
         return _Layout(self._fresh(units, text), units, max(axis, 0), 1)
 
-    def _object_to_ties(self) -> None:
-        names = [edge.weight for edge in self.edges]
+    def _object_to_ties(self, nodes: Iterable[Node]) -> None:
+        leaves = (leaf for node in nodes for leaf in _leaves([node.args, [a for _, a in node.kwargs]]))
+        uses = Counter(leaf.name for leaf in leaves if isinstance(leaf, Param))
         for edge in self.edges:
-            if names.count(edge.weight) > 1:
+            if uses[edge.weight] > 1:
                 text = f"{edge.node.where}: the weight {edge.weight!r} is used more than once (tied)"
                 self._object(edge.tail, text)
                 self._object(edge.head, text)

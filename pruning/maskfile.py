@@ -36,5 +36,8 @@ def load_masks(path: Path, weights: Tensors) -> tuple[Masks, dict[str, str]]:
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is no mask file, or is cut short: {error}") from None
-    check_against(weights, stored, "mask")
-    return Masks({name: stored[name] for name in weights}), header
+    try:
+        check_against(weights, stored, "mask")
+        return Masks({name: stored[name] for name in weights}), header
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no masks for this network: {error}") from None

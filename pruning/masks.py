@@ -14,16 +14,17 @@ Tensors = Mapping[str, Tensor]
 class Masks(Mapping[str, Tensor]):
     """One boolean tensor per prunable weight, keyed by parameter name; True is kept.
 
-    A value: it is never changed after it is made. Raises ValueError when empty, TypeError when a
-    mask is not boolean.
+    A value: it is never changed after it is made, and equal to another when all names, shapes and
+    bits are. Raises ValueError when empty, TypeError when a mask is no boolean tensor.
     """
 
     def __init__(self, masks: Tensors) -> None:
         if not masks:
             raise ValueError("masks are empty: a network without prunable weights has nothing to mask")
         for name, mask in masks.items():
-            if mask.dtype is not torch.bool:
-                raise TypeError(f"the mask of {name!r} is {mask.dtype}, wanted torch.bool")
+            if not isinstance(mask, Tensor) or mask.dtype is not torch.bool:
+                got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+                raise TypeError(f"the mask of {name!r} is {got}, wanted a tensor of torch.bool")
         self._masks = dict(masks)
 
     @classmethod
@@ -39,6 +40,13 @@ class Masks(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._masks)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Masks):
+            return NotImplemented
+        return list(self) == list(other) and all(torch.equal(self[n], other[n]) for n in self)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Masks({self.kept} of {self.total} kept in {len(self)} layers)"
@@ -80,12 +88,17 @@ def check_against(weights: Tensors, tensors: Tensors, what: str) -> None:
     """Raise ValueError unless `tensors` has exactly the names and shapes of `weights`."""
     missing, extra = [n for n in weights if n not in tensors], [n for n in tensors if n not in weights]
     if missing or extra:
-        raise ValueError(f"{what}s do not match the weights: missing {missing}, not asked for {extra}")
+        raise ValueError(f"{what}s do not match the weights: missing {_some(missing)}, not asked for {_some(extra)}")
     for name, weight in weights.items():
         if tensors[name].shape != weight.shape:
             raise ValueError(
                 f"the {what} of {name!r} has shape {tuple(tensors[name].shape)}, wanted {tuple(weight.shape)}"
             )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(map(repr, names[:3])) or "none"
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 
 
 def keep_count(total: int, density: float) -> int:
@@ -94,9 +107,7 @@ def keep_count(total: int, density: float) -> int:
     Raises ValueError for a density outside (0, 1], or one that keeps less than one weight.
     """
     if not 0 < density <= 1:
-        raise ValueError(
-            f"density is {density:g}; wanted a fraction kept in (0, 1], that is a compression of 1 or more"
-        )
+        raise ValueError(f"density is {density}; wanted a fraction kept in (0, 1], that is a compression of 1 or more")
     kept = round(total * density)
     if kept < 1:
         raise ValueError(
@@ -109,16 +120,21 @@ def global_top_k(scores: Tensors, masks: Masks, k: int) -> Masks:
     """Keep exactly the `k` highest scores over all layers among the weights that `masks` keeps.
 
     Ties go by index: of equal scores the one earlier in (layer, position) is kept. A pruned weight
-    never returns, whatever its score (pinning). Runs without a host synchronisation on any device
-    but the CPU. `k` must lie between 0 and the number of weights kept now.
+    never returns, whatever its score (pinning). Scores are finite and of a floating type. Runs
+    without a host synchronisation on any device but the CPU. Raises ValueError unless `k` lies
+    between 0 and the number of weights kept now (off the CPU: the number of weights).
     """
     lowest = -torch.inf
     flat = torch.cat([scores[n].masked_fill(~masks[n], lowest).flatten() for n in masks])
     alive = torch.cat([masks[n].flatten() for n in masks])
+    on_cpu = flat.device.type == "cpu"
+    eligible = flat[alive] if on_cpu else flat  # the CPU has no one to wait for
+    if not 0 <= k <= len(eligible):
+        raise ValueError(f"asked to keep {k} weights, wanted 0 to {len(eligible)}: a pruned weight never returns")
     if k == 0:
         chosen = torch.zeros_like(alive)
     else:
-        threshold = _kth_largest(flat, alive, k)
+        threshold = _kth_by_partition(eligible, k) if on_cpu else _kth_by_torch(eligible, k)
         above, tied = flat > threshold, (flat == threshold) & alive
         room = k - above.sum()
         chosen = above | (tied & (torch.cumsum(tied, 0, dtype=torch.int32) <= room))
@@ -126,10 +142,14 @@ def global_top_k(scores: Tensors, masks: Masks, k: int) -> Masks:
     return Masks({n: piece.view(masks[n].shape) for n, piece in zip(masks, pieces, strict=True)})
 
 
-def _kth_largest(flat: Tensor, alive: Tensor, k: int) -> Tensor:
-    if flat.device.type != "cpu":
-        return torch.kthvalue(flat, flat.numel() - k + 1).values
-    # numpy's partition of the survivors: several times faster than kthvalue, and the CPU has no one to wait for
-    survivors = flat[alive].numpy()
-    survivors.partition(len(survivors) - k)
-    return torch.from_numpy(survivors)[len(survivors) - k]
+def _kth_by_torch(scores: Tensor, k: int) -> Tensor:
+    return torch.kthvalue(scores, len(scores) - k + 1).values
+
+
+def _kth_by_partition(scores: Tensor, k: int) -> Tensor:
+    """The same by numpy, several times faster on the CPU; `scores` are put in another order."""
+    if scores.dtype is torch.bfloat16:
+        scores = scores.float()  # numpy has no bfloat16; every value and their order stay
+    values = scores.detach().numpy()
+    values.partition(len(values) - k)
+    return torch.from_numpy(values)[len(values) - k]

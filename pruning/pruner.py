@@ -81,11 +81,21 @@ def scored(
     claims: Iterable[Claim] = (),
     rounds: int = 1,
 ) -> Pruner:
-    """A pruner that keeps the highest scores. Raises TypeError for what can't be called."""
+    """A pruner that keeps the highest scores.
+
+    Raises TypeError for what can't be called, ValueError for an unknown claim or less than one round.
+    """
     for what, value in (("score", score), ("select", select), ("objective", objective)):
         if value is not None and not callable(value):
             raise TypeError(f"the {what} of pruner {name!r} is {value!r}, wanted a function")
-    return Pruner(name, score, select, objective, frozenset(Claim(c) for c in claims), rounds)
+    if rounds < 1:
+        raise ValueError(f"pruner {name!r} has {rounds} rounds of scoring, wanted at least 1")
+    known = set(Claim)
+    claimed = frozenset(claims)
+    if claimed - known:
+        unknown = ", ".join(sorted(map(repr, claimed - known)))
+        raise ValueError(f"pruner {name!r} claims {unknown}; a claim is one of {', '.join(sorted(known))}")
+    return Pruner(name, score, select, objective, frozenset(map(Claim, claimed)), rounds)
 
 
 def saliency(objective: Objective) -> Score:

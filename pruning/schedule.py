@@ -13,26 +13,32 @@ Schedule = Callable[[int, int, Callable[[], Tensor]], int | None]
 
 def exponential(total: int, keep: int, rounds: int) -> Schedule:
     """Keep total * (keep/total)^(t/rounds) weights after round t (Tanaka et al. 2020, Algorithm 1)."""
-    return _fixed([round(total * (keep / total) ** (t / rounds)) for t in range(1, rounds)], keep, rounds)
+    _check(total, keep, rounds)
+    return _fixed([round(total * (keep / total) ** (t / rounds)) for t in range(1, rounds)] + [keep])
 
 
 def linear(total: int, keep: int, rounds: int) -> Schedule:
     """Remove the same number of weights in every round."""
-    return _fixed([round(total + (keep - total) * t / rounds) for t in range(1, rounds)], keep, rounds)
+    _check(total, keep, rounds)
+    return _fixed([round(total + (keep - total) * t / rounds) for t in range(1, rounds)] + [keep])
 
 
 def one_shot(total: int, keep: int, rounds: int = 1) -> Schedule:
-    """Remove everything in one round. `total` is not needed and `rounds` must be 1: one signature for all."""
+    """Remove everything in one round; `rounds` is there for one signature and must be 1."""
+    _check(total, keep, rounds)
     if rounds != 1:
         raise ValueError(f"a one-shot schedule has 1 round, got {rounds}")
-    return _fixed([], keep, 1)
+    return _fixed([keep])
 
 
-def _fixed(targets: list[int], keep: int, rounds: int) -> Schedule:
+def _check(total: int, keep: int, rounds: int) -> None:
     if rounds < 1:
         raise ValueError(f"a schedule needs at least 1 round, got {rounds}")
-    plan = [*targets, keep]
+    if not 1 <= keep <= total:
+        raise ValueError(f"a schedule can't keep {keep} of {total} weights; wanted 1 to {total}")
 
+
+def _fixed(plan: list[int]) -> Schedule:
     def schedule(round_: int, kept: int, alive: Callable[[], Tensor]) -> int | None:
         return min(kept, plan[round_ - 1]) if round_ <= len(plan) else None
 

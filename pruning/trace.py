@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import logging
 import warnings
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils import prune as torch_prune
 
+from pruning.errors import retold
 from pruning.graph import INPUT, Node, Param, Value, build
 from pruning.masks import Masks
 from pruning.network import Network
@@ -29,20 +32,21 @@ def trace(model: nn.Module, example: Tensor) -> Network:
 
     The model is copied first and not changed. Masks of torch.nn.utils.prune and parametrizations
     are taken into the copy's weights; those masks become the network's `initial` ones. Parameters
-    that don't require a gradient are prunable like others. Raises ModelError for sharded models,
-    models that torch.export can't trace, and models without a linear or convolution weight.
+    that don't require a gradient are prunable like others; of several outputs the first counts.
+    Raises ModelError for sharded models, models that torch.export can't trace or that lie on another
+    device or in another dtype than `example`, and models without a linear or convolution weight.
     """
-    _refuse_sharded(model)
-    plain = copy.deepcopy(model).eval().requires_grad_(False)
+    _refuse_unscorable(model, example)
+    plain = _copied(model).eval().requires_grad_(False)
     initial = _unwrap(plain)
     program = _export(plain, example)
-    nodes, found = _translate(program)
+    nodes, found = _translate(program, _first_names(plain))
     params = found.tensors
     try:
         graph = build(nodes, found.output, example, params)
     except ValueError as error:
         raise ModelError(f"{type(model).__name__} can't be traced: {error}") from error
-    if not graph.weights:
+    if not any(params[n].numel() for n in graph.weights):
         raise ModelError(
             f"{type(model).__name__} has no prunable layer: no weight of a linear or convolution operator was found"
         )
@@ -54,8 +58,13 @@ def trace(model: nn.Module, example: Tensor) -> Network:
     return Network(graph, weights, fixed, neutral, example, masks)
 
 
-def _refuse_sharded(model: nn.Module) -> None:
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+def _refuse_unscorable(model: nn.Module, example: Tensor) -> None:
+    if not isinstance(model, nn.Module) or not isinstance(example, Tensor):
+        raise ModelError(f"got {type(model).__name__} and {type(example).__name__}, wanted an nn.Module and one tensor")
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    for name, tensor in tensors:
+        if nn.parameter.is_lazy(tensor):
+            raise ModelError(f"{name!r} has no shape yet; run the model once, so that its lazy layers take theirs")
         if type(tensor) not in (nn.Parameter, Tensor, nn.Buffer):
             raise ModelError(
                 f"{name!r} is a {type(tensor).__name__}; weights of that kind (sharded or quantised) "
@@ -63,6 +72,31 @@ def _refuse_sharded(model: nn.Module) -> None:
             )
         if tensor.is_meta:
             raise ModelError(f"{name!r} lies on the meta device and has no values; load the weights first")
+        if tensor.device != example.device:
+            raise ModelError(f"{name!r} lies on {tensor.device} and the example input on {example.device}; move one")
+    if example.dim() < 1 + example.is_floating_point():
+        raise ModelError(
+            f"the example input has shape {tuple(example.shape)}; wanted a batch, samples along its first axis"
+        )
+    # torch.export does not mind, and the first run would
+    types = {tensor.dtype for _, tensor in tensors if tensor.is_floating_point()}
+    if types and example.is_floating_point() and example.dtype not in types:
+        raise ModelError(
+            f"the example input is {example.dtype} and the weights of {type(model).__name__} are "
+            f"{', '.join(sorted(map(str, types)))}; convert one"
+        )
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A deep copy. Tensors that hooks compute (weight = weight_orig * mask) are copied as values: deepcopy refuses."""
+    held = [value for module in model.modules() for value in vars(module).values()]
+    derived = {id(t): t.detach().clone() for t in held if isinstance(t, Tensor) and not t.is_leaf}
+    try:
+        return copy.deepcopy(model, derived)
+    except Exception as error:
+        raise ModelError(
+            f"{type(model).__name__} can't be copied, and scoring must not touch the original: {retold(error)}"
+        ) from error
 
 
 def _unwrap(model: nn.Module) -> dict[str, Tensor]:
@@ -71,8 +105,7 @@ def _unwrap(model: nn.Module) -> dict[str, Tensor]:
     for path, module in model.named_modules():
         dot = path + "." if path else ""
         if parametrize.is_parametrized(module):
-            for name in list(module.parametrizations):
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+            _bake(module)
         for name in [n.removesuffix("_mask") for n, _ in module.named_buffers(recurse=False) if n.endswith("_mask")]:
             if f"{name}_orig" in dict(module.named_parameters(recurse=False)):
                 masks[dot + name] = module.get_buffer(f"{name}_mask").bool()
@@ -80,36 +113,56 @@ def _unwrap(model: nn.Module) -> dict[str, Tensor]:
     return masks
 
 
+def _first_names(model: nn.Module) -> dict[str, str]:
+    """Every name of a parameter to the one that `named_parameters` gives it: tied weights have several."""
+    first: dict[int, str] = {}
+    return {n: first.setdefault(id(p), n) for n, p in model.named_parameters(remove_duplicate=False)}
+
+
+def _bake(module: nn.Module) -> None:
+    # a parametrization is a property of a class made for one module, and a deep copy shares that class:
+    # taken off there, it would be gone from the original as well
+    shared = type(module)
+    module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
+    parametrizations = module.parametrizations
+    assert isinstance(parametrizations, nn.ModuleDict)
+    for name in list(parametrizations):
+        parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+
+
 def _export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    exporter = logging.getLogger("torch.export")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
+    logged = logging.root.manager.disable
+    logging.disable()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             return torch.export.export(model, (example,))
     except Exception as error:
-        first = str(error).strip().splitlines()
         raise ModelError(
             f"torch.export can't trace {type(model).__name__} on an input of shape {tuple(example.shape)}: "
-            f"{type(error).__name__}: {first[0] if first else ''}"
+            f"{retold(error)}"
         ) from error
     finally:
-        exporter.setLevel(level)
+        logging.disable(logged)
 
 
 @dataclass
 class _Found:
-    """What the translation collects: tensors by name, their neutral forms, the output's name."""
+    """What the translation collects: tensors by name, their neutral forms, the output's name.
+
+    base: for a node that shares another's memory, the node whose memory that is.
+    """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     neutral: dict[str, Tensor] = field(default_factory=dict)
     output: str = ""
+    base: dict[str, str] = field(default_factory=dict)
 
 
-def _translate(program: torch.export.ExportedProgram) -> tuple[list[Node], _Found]:
+def _translate(program: torch.export.ExportedProgram, first_names: dict[str, str]) -> tuple[list[Node], _Found]:
     signature, found = program.graph_signature, _Found()
     stored: dict[str, Tensor] = {**program.state_dict, **program.constants}
+    stored |= {first: stored[name] for name, first in first_names.items() if name in stored}
     origin = {
         **signature.inputs_to_parameters,
         **signature.inputs_to_buffers,
@@ -119,7 +172,8 @@ def _translate(program: torch.export.ExportedProgram) -> tuple[list[Node], _Foun
     nodes: list[Node] = []
     for node in program.graph.nodes:
         if node.op == "placeholder":
-            names[node.name] = Param(origin[node.name]) if node.name in origin else Value(INPUT)
+            source = origin.get(node.name)
+            names[node.name] = Value(INPUT) if source is None else Param(first_names.get(source, source))
         elif node.op == "call_function":
             nodes += _call(node, names, stored, found)
         elif node.op == "output":
@@ -147,16 +201,20 @@ def _call(node: torch.fx.Node, names: dict[str, object], stored: dict[str, Tenso
     if not isinstance(node.target, torch._ops.OpOverload):
         raise ModelError(f"{where}: {node.target} is no tensor operator that can be replayed")
     op = _functional(node.target, where)
+    in_place = op is not node.target
+    _follow_memory(node, in_place, names, where, found)
     args, kwargs = _arguments(op, tuple(named(a) for a in node.args), {k: named(v) for k, v in node.kwargs.items()})
     if op is aten.batch_norm.default:
         made = _batch_norm(node, args, where, stored, found)
     else:
-        op, args = _reshape_as_flatten(op, args, node)
+        op, args = _without_batch_size(op, args, node)
         made = [Node(node.name, op, args, where, kwargs)]
     for param in (a for m in made for a in m.args if isinstance(a, Param)):
         if param.name not in found.tensors:
             found.tensors[param.name] = stored[param.name].detach()
     names[node.name] = Value(made[-1].name)
+    if in_place and isinstance(node.args[0], torch.fx.Node):
+        names[node.args[0].name] = names[node.name]
     return made
 
 
@@ -177,6 +235,27 @@ def _functional(op: torch._ops.OpOverload, where: str) -> torch._ops.OpOverload:
     return pure
 
 
+def _follow_memory(node: torch.fx.Node, in_place: bool, names: dict[str, object], where: str, found: _Found) -> None:
+    """Note whose memory the node shares. Raises ModelError where it writes into memory that is read by another name.
+
+    The replay is pure: what reads the written tensor by its own name sees the new value, a view of it would not.
+    """
+    source, op = node.args[0] if node.args else None, node.target
+    assert isinstance(op, torch._ops.OpOverload)
+    shares = any(r.alias_info for r in op._schema.returns) or op is aten.dropout.default  # in evaluation mode
+    if not isinstance(source, torch.fx.Node) or not shares:
+        return
+    base = found.base[node.name] = found.base.get(source.name, source.name)
+    others = [n for n in node.graph.nodes if n.name in names and n is not source] if in_place else []
+    for other in others:
+        same = found.base.get(other.name, other.name) == base
+        if same and any(user is not node and user.name not in names for user in other.users):
+            raise ModelError(
+                f"{where}: {op._schema.name.removeprefix('aten::')} writes into memory that is read later "
+                f"as {other.name!r}; give it a tensor of its own, or don't work in place"
+            )
+
+
 def _arguments(
     op: torch._ops.OpOverload, args: tuple[object, ...], kwargs: dict[str, object]
 ) -> tuple[tuple[object, ...], tuple[tuple[str, object], ...]]:
@@ -190,35 +269,38 @@ def _arguments(
     return tuple(given), tuple((n, v) for n, v in named if v != defaults[n])
 
 
-def _reshape_as_flatten(
+def _without_batch_size(
     op: torch._ops.OpOverload, args: tuple[object, ...], node: torch.fx.Node
 ) -> tuple[torch._ops.OpOverload, tuple[object, ...]]:
-    """view(x, [batch, -1]) and flatten(x, 1, -1) as flatten(x, 1): it must not remember the batch size."""
-    if op is aten.flatten.using_ints and args[1:] in ((1,), (1, -1)):
-        return op, (args[0], 1)
-    if op in (aten.view.default, aten.reshape.default):
-        source = node.args[0]
-        assert isinstance(source, torch.fx.Node)
-        before, after = source.meta["val"].shape, node.meta["val"].shape
-        if len(after) == 2 and after[0] == before[0]:
-            return aten.flatten.using_ints, (args[0], 1)
-    return op, args
+    """A reshape that keeps the batch axis, without the batch's size in it; as flatten(x, 1) where it is that."""
+    if op not in (aten.view.default, aten.reshape.default, aten.flatten.using_ints):
+        return op, args
+    source = node.args[0]
+    assert isinstance(source, torch.fx.Node)
+    before, after = source.meta["val"].shape, node.meta["val"].shape
+    if not before or not after or after[0] != before[0]:
+        return op, args
+    if len(after) == 2:
+        return aten.flatten.using_ints, (args[0], 1)
+    return (op, args) if op is aten.flatten.using_ints else (aten.reshape.default, (args[0], [-1, *after[1:]]))
 
 
 def _batch_norm(
     node: torch.fx.Node, args: tuple[object, ...], where: str, stored: dict[str, Tensor], found: _Found
 ) -> list[Node]:
     """Batch norm in evaluation mode is one scale and one shift per channel."""
-    x, gamma, beta, mean, variance, _, _, eps, *_ = args
-    if not isinstance(mean, Param) or not isinstance(variance, Param):
-        raise ModelError(f"{where}: batch norm without running statistics has no evaluation mode to score in")
+    x, gamma, beta, mean, variance, training, _, eps, *_ = args
+    if training or not isinstance(mean, Param) or not isinstance(variance, Param):
+        raise ModelError(f"{where}: batch norm by the batch's own statistics has no evaluation mode to score in")
+    if isinstance(gamma, Value) or isinstance(beta, Value):
+        raise ModelError(f"{where}: batch norm with a computed weight or bias can't be replayed; give it parameters")
     assert isinstance(eps, float)
     mu, var = stored[mean.name].detach(), stored[variance.name].detach()
     gain = stored[gamma.name].detach() if isinstance(gamma, Param) else torch.ones_like(var)
     offset = stored[beta.name].detach() if isinstance(beta, Param) else torch.zeros_like(mu)
     scale = gain / (var + eps).sqrt()
     column = (-1, *[1] * (node.meta["val"].dim() - 2))
-    prefix = where + "." if where else ""
+    prefix = mean.name.removesuffix("running_mean")  # that of the statistics: a module may hold several
     found.tensors[prefix + "scale"] = scale.view(column)
     found.tensors[prefix + "shift"] = (offset - mu * scale).view(column)
     found.neutral[prefix + "scale"] = (gain.abs() / (1 + eps) ** 0.5).view(column)

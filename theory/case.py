@@ -20,7 +20,7 @@ from pruning.pruner import Pruner, State
 from pruning.schedule import exponential
 from theory.law import Bound, Trait
 from theory.networks.spec import Batch
-from theory.numerics import Flow, gamma, measure_flow, path_roundings
+from theory.numerics import Flow, gamma, largest_integer, measure_flow, path_roundings
 
 PerProblem = Callable[[Problem, Masks], dict[str, Tensor]]
 
@@ -157,7 +157,9 @@ class Case:
         if self.flow is None:
             return torch.zeros(self.batch.size, dtype=torch.bool)
         whole = [(s == s.round()).flatten(1).all(1) for s in self.scores.values()]
-        return self.flow.exact & torch.stack(whole).all(0)
+        sums = [t.abs().flatten(1).sum(1) for t in (*self.scores.values(), *self.flow.bias.values())]
+        small = torch.stack(sums).sum(0) < largest_integer(self.dtype)
+        return self.flow.exact & torch.stack(whole).all(0) & small
 
     # what a conservation law needs
 
@@ -210,8 +212,8 @@ class Case:
     def cut_bound(self) -> Bound | None:
         """What rounding may do to the difference of two cuts: (batch, 1).
 
-        The bounds of all units between them, and of the sums over the cuts themselves: gamma_N of
-        the whole absolute saliency, for any order of summation.
+        The bounds of all units between them, and of the sums over the two cuts: gamma_N of the whole
+        absolute saliency for each, for any order of summation.
         """
         if self.flow is None:
             return None
@@ -219,7 +221,7 @@ class Case:
         terms = self.total + sum(s.units for s in self.graph.sources)
         absolute = self.flow.total + sum(f.abs().sum(-1) for f in self.flow.bias.values())
         ends = self.flow.output_error + self.flow.input_error
-        return self.bounded((units + gamma(terms, self.dtype) * absolute + ends).unsqueeze(1))
+        return self.bounded((units + 2 * gamma(terms, self.dtype) * absolute + ends).unsqueeze(1))
 
     def bounded(self, size: Tensor) -> Bound:
         """A bound that is 0 for the problems that were computed exactly."""

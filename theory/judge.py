@@ -88,12 +88,14 @@ def _checked(balances: Balances) -> Tensor:
     """Where something flows and is finite: elsewhere a balance says nothing."""
     kind = torch.finfo(balances.scale.dtype if balances.scale.dtype.is_floating_point else torch.float64)
     floor = kind.smallest_normal / kind.eps
-    return (balances.scale > floor) & torch.isfinite(balances.residual)
+    finite = torch.isfinite(balances.left) & torch.isfinite(balances.right) & torch.isfinite(balances.residual)
+    return (balances.scale > floor) & finite
 
 
 def _by_bound(balances: Balances, result: Judgement) -> None:
     assert balances.bound is not None
-    checked, residual, size = _checked(balances), balances.residual, balances.bound.size
+    residual, size = balances.residual, balances.bound.size
+    checked = _checked(balances) & torch.isfinite(size)  # nothing exceeds a bound that overflowed
     _count(balances, checked, balances.bound.exact, Grade.ROUNDED, result)
     rounded = checked & (size > 0)
     if bool(rounded.any()):

@@ -119,7 +119,8 @@ def _balances(
         raise ValueError(
             f"the balances {name!r} have left {tuple(left.shape)} and right {tuple(right.shape)}, wanted (batch, unit)"
         )
-    where = label or (lambda batch, unit: f"{name} {unit}")
+    sign = "is more than" if inequality else "is not"
+    where = label or (lambda b, u: f"{name}: {float(left[b, u]):.6g} {sign} {float(right[b, u]):.6g}")
     size = left.abs() + right.abs() if scale is None else scale
     return Balances(name, left, right, bound, size, inequality, where)
 

@@ -12,6 +12,8 @@ from theory.networks.spec import Act, Conv, Dense, Flatten, Layer, NetSpec, Pool
 
 Breaks = Callable[[NetSpec], bool]
 
+RUNS = 5  # where fewer units are kept, the first few runs of them are tried: some break the law and some don't
+
 
 def minimise(spec: NetSpec, breaks: Breaks, *, whole_numbers: bool) -> NetSpec:
     """The smallest problem found from `spec` by steps that keep `breaks` true.
@@ -20,6 +22,14 @@ def minimise(spec: NetSpec, breaks: Breaks, *, whole_numbers: bool) -> NetSpec:
     kernels and inputs; then each number to 1, -1 or 2 (`whole_numbers`), or to two digits.
     Each step is judged anew, so a step may put in any weights it likes.
     """
+    before = None
+    while before != spec:  # plainer numbers may let a unit go that was needed before
+        before = spec
+        spec = _plain_numbers(_smallest(spec, breaks), breaks, whole_numbers)
+    return spec
+
+
+def _smallest(spec: NetSpec, breaks: Breaks) -> NetSpec:
     changed = True
     while changed:
         changed = False
@@ -28,7 +38,7 @@ def minimise(spec: NetSpec, breaks: Breaks, *, whole_numbers: bool) -> NetSpec:
             while found is not None:
                 spec, changed = found, True
                 found = _first(step(spec), breaks)
-    return _plain_numbers(spec, breaks, whole_numbers)
+    return spec
 
 
 def _first(candidates: Iterator[NetSpec], breaks: Breaks) -> NetSpec | None:
@@ -80,25 +90,26 @@ def _simpler_layers(spec: NetSpec) -> Iterator[NetSpec]:
 
 
 def _fewer_units(spec: NetSpec) -> Iterator[NetSpec]:
-    """Fewer outputs of each weighted layer, and fewer inputs: one, half, one less."""
+    """Fewer outputs of each weighted layer, and fewer inputs: one, two, half, one less; of what is there, any run."""
     layers, keep = spec.shape.layers, list(range(len(spec.shape.layers)))
     channels = spec.shape.input[0]
-    for fewer in _less(channels):
-        yield from _fitted(replace(spec.shape, input=(fewer, *spec.shape.input[1:])), spec, keep)
-    for i, layer in enumerate(layers):
-        if isinstance(layer, (Dense, Conv)):
-            for fewer in _less(layer.outputs):
-                yield from _refitted(spec, i, replace(layer, outputs=fewer))
+    for first in range(RUNS):
+        for fewer in _less(channels):
+            yield from _fitted(replace(spec.shape, input=(fewer, *spec.shape.input[1:])), spec, keep, first)
+        for i, layer in enumerate(layers):
+            if isinstance(layer, (Dense, Conv)):
+                for fewer in _less(layer.outputs):
+                    yield from _refitted(spec, i, replace(layer, outputs=fewer), first)
 
 
 def _less(count: int) -> list[int]:
     return sorted({n for n in (1, 2, count // 2, count - 1) if 0 < n < count})
 
 
-def _refitted(spec: NetSpec, index: int, layer: Layer) -> Iterator[NetSpec]:
+def _refitted(spec: NetSpec, index: int, layer: Layer, first: int = 0) -> Iterator[NetSpec]:
     layers = list(spec.shape.layers)
     layers[index] = layer
-    yield from _fitted(replace(spec.shape, layers=tuple(layers)), spec, list(range(len(layers))))
+    yield from _fitted(replace(spec.shape, layers=tuple(layers)), spec, list(range(len(layers))), first)
 
 
 def _rebuilt(spec: NetSpec, keep: list[int]) -> Iterator[NetSpec]:
@@ -106,8 +117,8 @@ def _rebuilt(spec: NetSpec, keep: list[int]) -> Iterator[NetSpec]:
     yield from _fitted(replace(spec.shape, layers=layers), spec, keep)
 
 
-def _fitted(shape: Shape, spec: NetSpec, origin: list[int]) -> Iterator[NetSpec]:
-    """The shape with its layers' inputs made to fit, and the old numbers cut or tiled into it."""
+def _fitted(shape: Shape, spec: NetSpec, origin: list[int], first: int = 0) -> Iterator[NetSpec]:
+    """The shape with its layers' inputs made to fit, and the old numbers from `first` on cut or tiled into it."""
     fitting = _with_fitting_inputs(shape)
     if fitting is None:
         return
@@ -115,14 +126,14 @@ def _fitted(shape: Shape, spec: NetSpec, origin: list[int]) -> Iterator[NetSpec]
     for name, size in fitting.parameters().items():
         index, kind = name.split(".")
         old = spec.values.get(f"{origin[int(index)]}.{kind}")
-        values[name] = _tiled(old, size).tolist()
+        values[name] = _tiled(old, size, first).tolist()
     outputs = int(str(fitting).rsplit("-", 1)[-1])
-    inputs = None if spec.inputs is None else _tiled(spec.inputs, (fitting.samples, *fitting.input)).tolist()
+    inputs = None if spec.inputs is None else _tiled(spec.inputs, (fitting.samples, *fitting.input), first).tolist()
     targets = spec.targets
     if targets is not None and spec.loss == "cross-entropy":
         targets = [t % outputs for t in targets]
     elif targets is not None:
-        targets = _tiled(targets, (fitting.samples, outputs)).tolist()
+        targets = _tiled(targets, (fitting.samples, outputs), first).tolist()
     yield replace(spec, shape=fitting, values=values, inputs=inputs, targets=targets)
 
 
@@ -149,13 +160,13 @@ def _with_fitting_inputs(shape: Shape) -> Shape | None:
     return None if sides or isinstance(layers[-1], Act) else replace(shape, layers=tuple(layers))
 
 
-def _tiled(old: Any, size: tuple[int, ...]) -> torch.Tensor:
-    """The numbers of `old` cut or repeated along each axis into `size`."""
+def _tiled(old: Any, size: tuple[int, ...], first: int) -> torch.Tensor:
+    """The numbers of `old`, from `first` on, cut or repeated along each axis into `size`."""
     tensor = torch.tensor(old, dtype=torch.float64)
     while tensor.dim() < len(size):
         tensor = tensor.unsqueeze(-1)
     for axis, length in enumerate(size):
-        tensor = tensor.index_select(axis, torch.arange(length) % tensor.shape[axis])
+        tensor = tensor.index_select(axis, (torch.arange(length) + first) % tensor.shape[axis])
     return tensor
 
 

@@ -8,6 +8,7 @@ order of summation.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -103,18 +104,23 @@ def measure_flow(graph: Graph, weights: Tensors, fixed: Tensors, objective: Tapp
     """The flow of an objective through a network, with the bound on what rounding does to each balance.
 
     Derivation, for a hidden unit j. Let a, d be the *computed* values and cotangents. With n products
-    in each sum of the forward pass, m in each sum of the backward pass and B samples times positions:
-      computed S_w = w * (sum_b d_b a_b)(1 + gamma_B)(1 + u), and their sum over the incoming weights
-      differs from sum_b d_b z_b by at most gamma_{2n+B+1} T_in, since the computed z differs from
-      sum w a by gamma_n sum |w||a|; T = |w| sum_b |d||a| is the absolute saliency.
-      In the same way the outgoing sum differs from sum_b a_b d_b by gamma_{2m+B+1} T_out.
+    (and perhaps a bias) in each sum of the forward pass, m products in each sum of the backward pass,
+    B samples times positions, and s features per unit where channels were flattened:
+      computed S_w = w * (sum_b d_b a_b)(1 + gamma_B)(1 + u); the law sums n of them on the way in and
+      s m on the way out. The computed z differs from sum w a + b by gamma_{n+1} (sum |w||a| + |b|), so
+      the incoming sum differs from sum_b d_b z_b by at most gamma_{2n+B+1} T_in, the bias's own
+      saliency by gamma_{n+B+1} T_b; T = |w| sum_b |d||a| is the absolute saliency.
+      In the same way the outgoing sum differs from sum_b a_b d_b by gamma_{m+sm+B+1} T_out.
       relu and max carry a * d over exactly; every other operator in between adds its own roundings
       (see _roundings) times its own absolute flow sum |d||a|; each further use of a value adds one
-      rounding to its cotangent.
-    Hence the gap is at most gamma_{2n+B+4+f} T_in + gamma_{2m+B+4+f} T_out + the operators between,
-    whatever the depth; underflow adds eta times the absolute sums that its errors are multiplied by.
-    The flow counts as exact where the arguments of every operator are integers and all their absolute
-    partial sums, forward, backward and over the weights, are below 2^53 (2^24 in float32).
+      rounding to its cotangent, each further weight or bias of the unit one to the law's sums.
+    Hence the gap is at most gamma_{2n+B+2+f} T_in + gamma_{n+B+2+f} T_b + gamma_{m+sm+B+2+f} T_out + the
+    operators between, whatever the depth; f counts further uses, weights and biases, and the 2 pays for
+    T, the gap and the bound being rounded themselves. Underflow adds eta times the absolute sums that
+    its errors are multiplied by.
+    The flow counts as exact where the arguments of every operator are integers, dR/dy as computed among
+    them, and all their absolute partial sums, forward, backward and over the weights, are below 2^53
+    (2^24 in float32).
     """
     seen: dict[str, Tensor] = {}
 
@@ -190,39 +196,44 @@ class _Reader:
 
     def _junction(self, junction: Junction) -> tuple[Tensor, Tensor]:
         """Absolute saliency around each unit of a junction, and the bound on its balance."""
-        forks = _extra_uses(self.graph, junction)
+        further = _further(self.graph, junction)
+        around = self._around(junction)
         mass = torch.zeros(junction.units, dtype=self.dtype, device=next(iter(self.weights.values())).device)
         bound = torch.zeros_like(mass)
         for edge in junction.incoming:
             t = edge.into(self.absolute[edge.node.name][0])
-            mass, bound = mass + t, bound + t * self._gamma(2 * edge.fan_in + 2, edge, forks)
-            bound = bound + self._underflow(edge, edge.into(self.weights[edge.weight].abs()), edge.fan_in, junction)
+            mass, bound = mass + t, bound + t * self._gamma(edge, 2 * edge.fan_in + further)
+            bound = bound + self._underflow(edge, edge.into(self.weights[edge.weight].abs()), edge.fan_in, around)
         for edge in junction.outgoing:
-            t = edge.out_of(self.absolute[edge.node.name][0])
-            mass, bound = mass + t, bound + t * self._gamma(2 * edge.fan_out, edge, forks)
-            bound = bound + self._underflow(edge, edge.out_of(self.weights[edge.weight].abs()), edge.fan_out, junction)
+            t, summed = edge.out_of(self.absolute[edge.node.name][0]), edge.fan_out * edge.spread
+            mass, bound = mass + t, bound + t * self._gamma(edge, edge.fan_out + summed + further)
+            bound = bound + self._underflow(edge, edge.out_of(self.weights[edge.weight].abs()), summed, around)
         for source in junction.sources:
             t = self._source(source)
-            terms = self.slopes[source.node.name].numel() // junction.units + 4 + forks
-            mass, bound = mass + t, bound + t * gamma(terms, self.dtype)
+            added = next((e.fan_in for e in junction.incoming if e.node.name == source.node.name), 1)
+            terms = self.slopes[source.node.name].numel() // junction.units + added + 2 + further
+            mass, bound = mass + t, bound + t * gamma(terms, self.dtype) + eta(self.dtype)
         for node in junction.inner:
             k = _roundings(node, self._argument(node), self.values[node.name])
             if k:
-                through = self._through(node, junction.units)
-                bound = bound + through * gamma(k + forks, self.dtype) + eta(self.dtype) * k * through.numel()
+                bound = bound + self._through(node, junction.units) * gamma(k + further, self.dtype)
+                bound = bound + eta(self.dtype) * k * around
         return mass, bound
 
-    def _gamma(self, k: int, edge: Edge, forks: int) -> float:
-        return gamma(k + self._terms(edge) + 4 + forks, self.dtype)
+    def _gamma(self, edge: Edge, k: int) -> float:
+        return gamma(k + self._terms(edge) + 2, self.dtype)
 
     def _terms(self, edge: Edge) -> int:
         return self.slopes[edge.node.name].numel() // edge.shape[0]
 
-    def _underflow(self, edge: Edge, weights: Tensor, terms: int, junction: Junction) -> Tensor:
-        """eta times what the lost products would have been multiplied by, and one for each that stands alone."""
+    def _around(self, junction: Junction) -> Tensor:
+        """What a product lost inside the junction may be multiplied by."""
         inside = [n for n in junction.values if n in self.values]
-        around = torch.stack([self.values[n].abs().sum() + self.slopes[n].abs().sum() for n in inside]).sum()
-        return eta(self.dtype) * (terms * around + self._terms(edge) * weights + 2 * terms)
+        return torch.stack([self.values[n].abs().sum() + self.slopes[n].abs().sum() for n in inside]).sum()
+
+    def _underflow(self, edge: Edge, weights: Tensor, terms: int, around: Tensor) -> Tensor:
+        """eta times what the lost products would have been multiplied by, and one for each that stands alone."""
+        return eta(self.dtype) * (terms * around + self._terms(edge) * weights + terms)
 
     def _through(self, node: Node, units: int) -> Tensor:
         """Absolute flow that passes a parameter-free operator, per unit."""
@@ -251,8 +262,11 @@ class _Reader:
         given = [*self.weights.values(), *self.fixed.values(), self.values[INPUT], self.slopes[self.graph.output]]
         whole = torch.stack([(t == t.round()).all() for t in given]).all()
         sums = [peak for _, peak in self.absolute.values()] + [total + self._bias_total()]
-        sums += [t.abs().amax() for t in self.values.values()]
-        return whole & (torch.stack(sums).amax() < largest_integer(self.dtype))
+        sums += [t.abs().amax() for t in (*self.values.values(), *self.slopes.values())]
+        uses = Counter(name for node in self.graph.nodes for name in node.values())  # whose cotangents are summed
+        constants = [t.abs().amax() for t in self.fixed.values()]  # a bias joins a sum of products
+        most = max(uses.values()) * torch.stack(sums).amax() + sum(constants)
+        return whole & (most < largest_integer(self.dtype))
 
     def _source(self, source: Source) -> Tensor:
         """|b| sum |d| per unit; 0 where the objective does not read the bias."""
@@ -267,6 +281,12 @@ class _Reader:
 def _per_unit(values: Tensor, units: int) -> Tensor:
     """Sum of (batch, channel, ...) over all but the units; flattened channels lie in runs."""
     return values.reshape(values.shape[0], units, -1).sum((0, 2))
+
+
+def _further(graph: Graph, junction: Junction) -> int:
+    """f: further uses of a value, and further weights and biases of a unit, which the law and the pass both add."""
+    joined = len(junction.incoming) + len(junction.outgoing) + 2 * len(junction.sources)
+    return _extra_uses(graph, junction) + joined
 
 
 def _extra_uses(graph: Graph, junction: Junction) -> int:
@@ -285,14 +305,16 @@ def _roundings(node: Node, x: Tensor, y: Tensor) -> int:
     if kind.startswith(("max_pool", "avg_pool")):
         rank = int(kind[-2])
         window, stride = _sides(node, 1, rank, None), _sides(node, 2, rank, 1)
-        overlap = math.prod(-(-w // s) for w, s in zip(window, stride, strict=True))
+        apart = kind.startswith("avg") or len(node.args) < 5 or set(_sides(node, 4, rank, None)) == {1}
+        overlap = math.prod(-(-w // s) if apart else w for w, s in zip(window, stride, strict=True))
         if kind.startswith("max"):
             return 0 if overlap == 1 else overlap
         return math.prod(window) + overlap + 2
-    if kind == "mean" or kind.startswith("adaptive_avg_pool"):
-        sides = [(a // b + 2, b // a + 2) for a, b in zip(x.shape[2:], y.shape[2:], strict=False)]
-        spread = math.prod(a for a, _ in sides) + math.prod(b for _, b in sides)
-        return 2 + (spread if sides else x[0, 0].numel())
+    if kind == "mean":
+        return x.numel() // y.numel() + 2
+    if kind.startswith("adaptive_avg_pool"):
+        sides = [(a // b + 2, b // a + 2) for a, b in zip(x.shape[2:], y.shape[2:], strict=True)]
+        return 2 + math.prod(a for a, _ in sides) + math.prod(b for _, b in sides)
     return 0  # an operator with an objection: it has no bound, and its balances are not judged by one
 
 

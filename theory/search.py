@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from pruning.engine import ScoreError
-from pruning.pruner import Pruner
+from pruning.pruner import Claim, Pruner
 from theory.case import Case
 from theory.judge import Failure, Judgement, judge, out_of_scope
 from theory.law import Law, Subject, Trait
@@ -35,22 +37,31 @@ class Budget:
 class Ground:
     """Cases of one kind for one pruner, made once and shared by all laws."""
 
-    def __init__(self, name: str, cases: Iterable[Case], runs: Iterable[Case]) -> None:
+    def __init__(
+        self, name: str, cases: Iterable[Case], runs: Iterable[Case], only: frozenset[Claim] | None = None
+    ) -> None:
         self.name = name
-        self._cases, self._runs = list(cases), list(runs)
+        self._cases, self._runs, self._only = list(cases), list(runs), only
 
     def cases(self, law: Law) -> list[Case]:
         """The cases for a law: fewer problems of each shape where it has to prune them."""
         return self._runs if law.subject is Subject.TRACE else self._cases
 
+    def suits(self, law: Law) -> bool:
+        """Whether there is any case for a law, and it tests one of the claims looked at here."""
+        wanted = self._only is None or (law.claim in self._only and law.subject is Subject.SCORES)
+        return wanted and bool(self.cases(law))
 
-def family_ground(family: Family, pruner: Pruner, budget: Budget) -> Ground:
-    """Random networks of a family."""
+
+def family_ground(family: Family, pruner: Pruner, budget: Budget, device: torch.device | None = None) -> Ground:
+    """Random networks of a family; they are drawn on the CPU, so that every device sees the same."""
     drawn = examples(family, budget.shapes, budget.seed)
-    few = min(RUN_PROBLEMS, budget.problems)
-    cases = [Case(family.batch(shape, seed, budget.problems), pruner, generic=family.generic) for shape, seed in drawn]
-    runs = [Case(family.batch(shape, seed, few), pruner, generic=family.generic) for shape, seed in drawn]
-    return Ground(family.name, cases, runs)
+
+    def cases(problems: int) -> list[Case]:
+        batches = (family.batch(shape, seed, problems).to(device=device) for shape, seed in drawn)
+        return [Case(batch, pruner, generic=family.generic) for batch in batches]
+
+    return Ground(family.name, cases(budget.problems), cases(min(RUN_PROBLEMS, budget.problems)))
 
 
 Corpus = Mapping[tuple[str, str], Witness]  # by law and pruner
@@ -59,7 +70,7 @@ Corpus = Mapping[tuple[str, str], Witness]  # by law and pruner
 def search(law: Law, pruner: Pruner, ground: Ground, corpus: Corpus | None = None) -> Verdict:
     """Check a law on every case of a ground until one breaks it, and make that small.
 
-    A witness that the corpus already has for this law and pruner is run again and used as it is.
+    Networks that the corpus has for this law are tried first: one that breaks it here too needs no minimising.
     """
     start = time.perf_counter()
     tally = _Tally()
@@ -68,8 +79,7 @@ def search(law: Law, pruner: Pruner, ground: Ground, corpus: Corpus | None = Non
         if found is not None:
             witness = None
             if case.batch.shape is not None:
-                known = (corpus or {}).get((law.name, pruner.name))
-                witness = known if known and reproduces(known, law, pruner) else _witness(law, case, found)
+                witness = _replayed(law, pruner, corpus or {}) or _witness(law, case, found)
             return tally.verdict(law, pruner, ground.name, start, found, witness)
     return tally.verdict(law, pruner, ground.name, start, None, None)
 
@@ -168,23 +178,33 @@ def _witness(law: Law, case: Case, failure: Failure) -> Witness | None:
     confirmed = _failure(law, again, case.pruner, generic)
     if confirmed is None:
         return None
+    return _recorded(law, case.pruner, again, str(first.shape), confirmed)
+
+
+def _recorded(law: Law, pruner: Pruner, spec: NetSpec, origin: str, failure: Failure) -> Witness:
     return Witness(
         law=law.name,
-        pruner=case.pruner.name,
-        spec=again.to_json(),
-        network=str(again),
-        shape=str(again.shape),
-        minimised_from=str(first.shape),
-        where=confirmed.where,
-        left=confirmed.left,
-        right=confirmed.right,
-        relation=confirmed.relation,
+        pruner=pruner.name,
+        spec=spec.to_json(),
+        network=str(spec),
+        shape=str(spec.shape),
+        minimised_from=origin,
+        where=failure.where,
+        left=failure.left,
+        right=failure.right,
+        relation=failure.relation,
     )
 
 
-def reproduces(witness: Witness, law: Law, pruner: Pruner) -> bool:
-    """Whether a witness still shows its failure, run from its own text."""
-    return rerun(witness, law, pruner) is not None
+def _replayed(law: Law, pruner: Pruner, corpus: Corpus) -> Witness | None:
+    """A network of the corpus that breaks the law for this pruner as well; the pruner's own is tried first."""
+    candidates = [w for (name, _), w in corpus.items() if name == law.name]
+    for old in sorted(candidates, key=lambda w: w.pruner != pruner.name):
+        failure = rerun(old, law, pruner)
+        if failure is not None:
+            origin = old.minimised_from if old.pruner == pruner.name else old.shape
+            return _recorded(law, pruner, NetSpec.from_json(old.spec), origin, failure)
+    return None
 
 
 def rerun(witness: Witness, law: Law, pruner: Pruner) -> Failure | None:

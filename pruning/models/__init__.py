@@ -37,7 +37,7 @@ def make(name: str, seed: int, classes: int | None = None) -> tuple[nn.Module, T
     """
     factory = built_in()[name]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed other devices as well
         return factory(classes or DEFAULT_CLASSES.get(name, 100))
 
 

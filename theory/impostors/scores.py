@@ -25,8 +25,8 @@ def _changed(change: Callable[[dict[str, Tensor]], Tensors]) -> Score:
 def _nudged(scores: dict[str, Tensor]) -> Tensors:
     name = next(iter(scores))
     flat = scores[name].flatten()
-    nudge = torch.where(torch.arange(flat.numel(), device=flat.device) == flat.argmax(), 1 + 1e-9, 1.0)
-    return {**scores, name: (flat * nudge.to(flat.dtype)).view(scores[name].shape)}
+    is_largest = torch.arange(flat.numel(), device=flat.device) == flat.argmax()
+    return {**scores, name: torch.where(is_largest, flat * (1 + 1e-9), flat).view(scores[name].shape)}
 
 
 def _over_fan_in(scores: dict[str, Tensor]) -> Tensors:
@@ -43,7 +43,7 @@ def _raw_gradient(network: Network, state: State, probe: Probe) -> Tensors:
 
 
 def _mask_gradient(network: Network, state: State, probe: Probe) -> Tensors:
-    slopes = torch.func.grad(lambda w: flow(network, w, probe))(state.effective)
+    slopes = torch.func.grad(lambda w: loss(network, w, probe))(state.effective)
     return {n: (state.weights[n] * slopes[n]).abs() for n in slopes}
 
 
@@ -80,7 +80,7 @@ halved = scored("half of SynFlow", _changed(lambda s: {n: t / 2 for n, t in s.it
 logarithmic = scored("log SynFlow", _changed(lambda s: {n: t.log() for n, t in s.items()}), claims=CLAIMS)
 favouring_early = scored("SynFlow plus position", _changed(_favouring_early), objective=flow, claims=CLAIMS)
 raw_gradient = scored("gradient without weight", _raw_gradient, objective=flow, claims=CLAIMS)
-mask_gradient = scored("gradient by the mask", _mask_gradient, objective=flow, claims=CLAIMS)
+mask_gradient = scored("gradient by the mask", _mask_gradient, objective=loss, claims=CLAIMS)
 signed_saliency = scored("signed saliency of the loss", saliency(loss), objective=loss, claims=CLAIMS)
 signed_flow = scored("SynFlow without absolute weights", saliency(_with_signs), objective=_with_signs, claims=CLAIMS)
 biased_flow = scored("SynFlow with biases left in", saliency(_with_biases), objective=_with_biases, claims=CLAIMS)

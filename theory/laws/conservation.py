@@ -97,9 +97,6 @@ def layer_conservation(case: Case) -> Iterator[Balances]:
             last,
             bound=case.cut_bound(),
             scale=_whole(case),
-            label=lambda b, u, m=mass, e=edge: (  # type: ignore[misc]
-                f"layer {e.node.where} carries {float(m[b, u]):.6g}, the last layer {float(last[b, u]):.6g}"
-            ),
         )
 
 

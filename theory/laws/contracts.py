@@ -28,11 +28,11 @@ EXACT = (Grade.EXACT,)
 )
 def usable_scores(case: Case) -> Iterator[Balances]:
     """The scorer returns one finite number per weight, in the weights' type, and does not raise."""
-    try:
-        fault = "" if case.scores else "no scores"
-    except ScoreError as error:
-        fault = str(error)
-    yield _count("fault", torch.full((case.batch.size, 1), float(bool(fault))), lambda b, u: fault)
+    together = _fault(case)
+    faults = [_fault(case.only(i)) for i in range(case.batch.size)] if together else []
+    if not any(faults):
+        faults = [together] * case.batch.size
+    yield _count("fault", torch.tensor([[float(bool(f))] for f in faults]), lambda b, u: faults[b])
 
 
 @law(
@@ -127,6 +127,13 @@ def determinism(case: Case) -> Iterator[Balances]:
         yield equal(f"weight of {name}", first, second, bound=counted(first), scale=torch.ones_like(first))
 
 
+def _fault(case: Case) -> str:
+    try:
+        return "" if case.scores else "no scores"
+    except ScoreError as error:
+        return str(error)
+
+
 def _count(name: str, count: Tensor, label: Callable[[int, int], str]) -> Balances:
     zero = torch.zeros_like(count)
     return equal(name, count, zero, bound=counted(count), scale=torch.ones_like(count), label=label)
@@ -134,7 +141,8 @@ def _count(name: str, count: Tensor, label: Callable[[int, int], str]) -> Balanc
 
 def _random_masks(case: Case) -> dict[str, Tensor]:
     source = case.source(6)
-    return {n: torch.rand(w.shape, generator=source).lt(0.5).to(w.device) for n, w in case.batch.weights.items()}
+    weights = case.batch.weights.items()  # one draw for all problems: each meets it alone as well
+    return {n: torch.rand(w.shape[1:], generator=source).lt(0.5).to(w.device).expand_as(w) for n, w in weights}
 
 
 def _singles(case: Case) -> Iterator[tuple[Problem, Masks]]:

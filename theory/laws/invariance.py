@@ -1,6 +1,7 @@
 """Invariances of scores: what leaves the network's function alone leaves the scores alone."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from theory.networks.outside import tanh_net
 def neuron_rescaling(case: Case) -> Iterator[Balances]:
     """Scores stay as they are when a hidden unit's inputs are multiplied by a > 0 and its outputs divided by a."""
     source = case.source(2)
-    factors = {j.index: 0.5 + torch.rand(case.batch.size, j.units, generator=source).double() for j in case.hidden}
+    factors = {j.index: 0.5 + torch.rand(1, j.units, generator=source).double() for j in case.hidden}
     yield from _compared(case, _rescaled(case, factors).scores, case.scores, None)
 
 
@@ -46,10 +47,7 @@ def neuron_rescaling(case: Case) -> Iterator[Balances]:
 def power_of_two_rescaling(case: Case) -> Iterator[Balances]:
     """Scores stay the same to the bit when a hidden unit is rescaled by a power of two."""
     source = case.source(3)
-    factors = {
-        j.index: torch.exp2(torch.randint(-4, 5, (case.batch.size, j.units), generator=source).double())
-        for j in case.hidden
-    }
+    factors = {j.index: torch.exp2(torch.randint(1, 5, (1, j.units), generator=source).double()) for j in case.hidden}
     yield from _compared(case, _rescaled(case, factors).scores, case.scores, counted)
 
 
@@ -64,7 +62,7 @@ def power_of_two_rescaling(case: Case) -> Iterator[Balances]:
 def sign_flips(case: Case) -> Iterator[Balances]:
     """Scores stay the same to the bit when any weights change their signs."""
     source = case.source(4)
-    signs = {n: torch.randint(0, 2, w.shape, generator=source) * 2 - 1 for n, w in case.batch.weights.items()}
+    signs = {n: torch.randint(0, 2, w.shape[1:], generator=source) * 2 - 1 for n, w in case.batch.weights.items()}
     flipped = case.moved({n: w * signs[n].to(w) for n, w in case.batch.weights.items()})
     yield from _compared(case, flipped.scores, case.scores, counted)
 
@@ -90,6 +88,8 @@ def unit_permutation(case: Case) -> Iterator[Balances]:
         {n: _taken(t, constants.get(n)) for n, t in case.batch.fixed.items()},
         {n: _taken(t, constants.get(n)) for n, t in case.batch.neutral.items()},
     )
+    if case.masks is not None:
+        permuted = replace(permuted, masks=_reordered(case, case.masks, orders))
     expected = _reordered(case, case.scores, orders)
     exact = case.exact & permuted.exact
     yield from _compared(case, permuted.scores, expected, None if not bool(exact.all()) else counted)
@@ -126,7 +126,7 @@ def _rescaled(case: Case, factors: Mapping[int, Tensor]) -> Case:
         for edge in junction.outgoing:
             weights[edge.weight] = weights[edge.weight] / edge.per_tail(factor)
         for source in junction.sources:
-            fixed[source.name] = fixed[source.name] * factor.view(fixed[source.name].shape)
+            fixed[source.name] = fixed[source.name] * factor.view(1, *fixed[source.name].shape[1:])
     return case.moved(weights, fixed)
 
 

@@ -7,7 +7,7 @@ from theory.networks.family import Family
 
 
 def built_in() -> dict[str, Family]:
-    """Every Family that a module of this folder holds, by name, simplest first. Raises ValueError on a name used twice."""
+    """Every Family in this folder, by name, simplest first. Raises ValueError on a name used twice."""
     found: dict[str, Family] = {}
     for info in pkgutil.iter_modules(__path__):
         for value in vars(importlib.import_module(f"{__name__}.{info.name}")).values():

@@ -17,8 +17,9 @@ def _dense(activation: str, *weights: list[list[float]]) -> NetSpec:
 # tanh is not homogeneous: 2 tanh'(1) enters its unit, 2 tanh(1) leaves it
 tanh_net = _dense("tanh", [[1.0]], [[2.0]])
 
-# relu^2 has degree 2: its weights score 4/3, 4/3, 4/3, 2, 1, so the only weight of the last layer goes first
-square_chain = _dense("square", [[1.0, 1.0, 1.0]], [[1.0]], [[1.0]])
+# relu^2 has degree 2: with k inputs left the weights score 4/k (k times), 2 and 1, so from k = 3 on, if not
+# from 4, the only weight of the last layer goes first
+square_chain = _dense("square", [[1.0] * 5], [[1.0]], [[1.0]])
 
 # R is the maximum of four weights: without the largest, 4, it is 3, so the loss is 1 and the score 4
 max_net = NetSpec(

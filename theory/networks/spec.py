@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pruning.graph import INPUT, Graph, Node, Param, Value, build
 from pruning.masks import Masks
 from pruning.network import Network
-from pruning.problem import LOSSES, Problem
+from pruning.problem import LOSSES, Loss, Problem
 
 aten = torch.ops.aten
 
@@ -107,13 +107,13 @@ class Shape:
 
     def to_json(self) -> dict[str, Any]:
         """Layers as data."""
-        layers = [{"kind": type(layer).__name__, **asdict(layer)} for layer in self.layers]
+        layers = [{"layer": type(layer).__name__, **asdict(layer)} for layer in self.layers]
         return {"layers": layers, "input": list(self.input), "samples": self.samples}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Shape:
         """The inverse of to_json. Raises KeyError or TypeError for what it did not write."""
-        layers = tuple(_KINDS[d["kind"]](**{k: v for k, v in d.items() if k != "kind"}) for d in data["layers"])
+        layers = tuple(_KINDS[d["layer"]](**{k: v for k, v in d.items() if k != "layer"}) for d in data["layers"])
         return cls(layers, tuple(data["input"]), data["samples"])
 
 
@@ -176,7 +176,7 @@ class Batch:
     neutral: dict[str, Tensor]
     inputs: Tensor | None
     targets: Tensor | None
-    loss: str
+    loss: str | Loss
     seed: int
     shape: Shape | None
 
@@ -205,23 +205,26 @@ class Batch:
 
         batch = (flat["inputs"], flat["targets"]) if "inputs" in flat else None
         network = replace(self.network, weights=group("weights"), fixed=group("fixed"), neutral=group("neutral"))
-        return Problem(network, batch, LOSSES[self.loss], self.seed)
+        loss = LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
+        return Problem(network, batch, loss, self.seed)
 
-    def to(self, dtype: torch.dtype) -> Batch:
-        """A copy in another floating-point type."""
+    def to(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Batch:
+        """A copy in another floating-point type or on another device."""
+
+        def one(tensor: Tensor) -> Tensor:
+            return tensor.to(device, dtype if tensor.is_floating_point() else None)
 
         def moved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {n: t.to(dtype) for n, t in tensors.items()}
+            return {n: one(t) for n, t in tensors.items()}
 
-        real = self.targets is not None and self.targets.is_floating_point()
         return replace(
             self,
-            network=replace(self.network, example=self.network.example.to(dtype)),
+            network=replace(self.network, example=one(self.network.example)),
             weights=moved(self.weights),
             fixed=moved(self.fixed),
             neutral=moved(self.neutral),
-            inputs=None if self.inputs is None else self.inputs.to(dtype),
-            targets=self.targets.to(dtype) if real and self.targets is not None else self.targets,
+            inputs=None if self.inputs is None else one(self.inputs),
+            targets=None if self.targets is None else one(self.targets),
         )
 
     def only(self, index: int) -> Batch:
@@ -290,7 +293,7 @@ class NetSpec:
     @classmethod
     def of(cls, batch: Batch, index: int) -> NetSpec:
         """One problem of a batch, written out."""
-        assert batch.shape is not None
+        assert batch.shape is not None and isinstance(batch.loss, str)
         tensors = {**batch.weights, **batch.fixed}
         return cls(
             batch.shape,

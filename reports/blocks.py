@@ -1,0 +1,110 @@
+"""What a section of a report is made of: plain data, which the HTML page and the Markdown both show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NO_BREAK = "\N{NO-BREAK SPACE}"
+NONE = "\N{EN DASH}"  # where there is nothing to say
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of text that is more than text.
+
+    kind: "code", "command", "note" (smaller), "bar", or one of the statuses of reports.pairs. to: an anchor on
+    the page. share: the length of a bar, from 0 to 1.
+    """
+
+    text: str
+    kind: str = ""
+    to: str = ""
+    share: float = 0.0
+
+
+Inline = str | Span
+Line = Inline | tuple[Inline, ...]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    line: Line
+
+
+@dataclass(frozen=True)
+class Pre:
+    """Text whose line breaks count."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and what goes with them."""
+
+    pairs: tuple[tuple[str, Line], ...]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Counts that make up a whole: (label, status, count), zeros left out."""
+
+    caption: str
+    parts: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """The head of a column; numbers are set to the right."""
+
+    title: Line
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells; the first cell of a row is its head. anchors: one per row, or none at all.
+
+    detail: the Markdown leaves it to the page.
+    """
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Line, ...], ...]
+    anchors: tuple[str, ...] = ()
+    detail: bool = False
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks under a title of their own that the reader can fold away."""
+
+    title: Line
+    blocks: tuple[Block, ...]
+    open: bool = False
+    anchor: str = ""
+
+
+Block = Text | Pre | Facts | Shares | Table | Fold
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of a report; those of a lower order come first."""
+
+    title: str
+    anchor: str
+    order: int
+    blocks: tuple[Block, ...]
+
+
+def inlines(line: Line) -> tuple[Inline, ...]:
+    """The pieces of a line."""
+    return line if isinstance(line, tuple) else (line,)
+
+
+def joined(parts: list[Inline], by: str = ", ") -> Line:
+    """Pieces in one line, with `by` between them; a dash where there are none."""
+    return tuple(p for part in parts for p in (by, part))[1:] if parts else NONE

@@ -1,0 +1,306 @@
+"""The command `prunelaws`: verify, prune, list, explain, repro."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+OK, FAILED, USAGE, UNVERIFIED, INTERRUPTED = 0, 1, 2, 3, 130
+DEFAULT_OUT = Path("reports/out")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Holds neural-network pruners to their theory. Results go to stdout, progress and notes to stderr.\n\n"
+    "Exit status: 0 every claim and contract kept; 1 a claim refuted or a contract broken; 2 usage; "
+    "3 nothing could be verified, or a fault of our own; 130 interrupted.",
+)
+
+Pruners = Annotated[
+    list[str] | None,
+    typer.Argument(help="Built-in names, package.module:object or file.py:object. Default: all built-in pruners."),
+]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for run.json, report.html, report.md, witnesses/.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Seed = Annotated[int, typer.Option(help="Decides every random number.")]
+Device = Annotated[str, typer.Option(help="Where tensors live: cpu, cuda, cuda:1, ...")]
+Data = Annotated[
+    str | None, typer.Option(help="module:factory returning (inputs, targets, loss). Default: a synthetic batch.")
+]
+Classes = Annotated[int | None, typer.Option(help="Outputs of a built-in model.", min=1)]
+
+
+@app.command()
+def verify(
+    pruners: Pruners = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Also verify on this model: a built-in name or module:factory. May be repeated."),
+    ] = None,
+    laws: Annotated[list[str] | None, typer.Option(help="Only these laws (names or ids, commas allowed).")] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(help="Hold the named pruners to this claim as well. May be repeated.")
+    ] = None,
+    examples: Annotated[int, typer.Option(help="Random networks per law and family.")] = 320,
+    rounds: Annotated[
+        int | None, typer.Option(help="Rounds of the run on a model. Default: as each pruner was published.", min=1)
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data: Data = None,
+    classes: Classes = None,
+    out: Out = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """Check the laws for pruners on random networks and, with --model, along a pruning run of a full-size one."""
+    from reports import files, loading, terminal
+    from reports.record import to_json
+    from theory.networks import built_in as families
+    from theory.search import load_corpus
+    from theory.verify import Model, budget_for
+    from theory.verify import verify as run_verification
+
+    loaded = [loading.load_pruner(name, claim or []) for name in pruners or _default_pruners()]
+    chosen, where = loading.load_laws(laws or []), loading.load_device(device)
+    budget = _usage(lambda: budget_for(examples, seed))
+    _refuse_twins([pruner.name for pruner, _ in loaded])
+    files.prepare(out)
+    models = [Model(name, loading.load_model(name, seed, where, data, classes), rounds) for name in model or []]
+    live = _Live()
+    with live:
+        run = run_verification(
+            [pruner for pruner, _ in loaded],
+            chosen,
+            list(families().values()),
+            models,
+            budget,
+            load_corpus(),
+            where,
+            live.step,
+            live.verdict,
+        )
+    files.write(run, out)
+    sys.stdout.write(to_json(run) if as_json else terminal.as_text(run, out))
+    for pruner, bare in loaded:
+        if bare and not pruner.claims:
+            _note(terminal.how_to_claim(pruner.name, run))
+    if not run.checked:
+        _note("nothing that was checked was more than trivial: this run verifies nothing")
+        raise typer.Exit(UNVERIFIED)
+    raise typer.Exit(FAILED if run.failures else OK)
+
+
+@app.command()
+def prune(
+    pruner: Annotated[str, typer.Argument(help="Built-in name, package.module:object or file.py:object.")],
+    model: Annotated[str, typer.Option(help="A built-in name or module:factory.")],
+    compression: Annotated[float, typer.Option(help="Weights before, over weights after: 100 keeps 1 %.")],
+    rounds: Annotated[int | None, typer.Option(help="Default: as the pruner was published.", min=1)] = None,
+    schedule: Annotated[str, typer.Option(help="exponential, linear or one-shot.")] = "exponential",
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data: Data = None,
+    classes: Classes = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the masks to this .safetensors file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prune a model and say, round by round, what was kept, and what that cost."""
+    from pruning.engine import ScoreError
+    from pruning.engine import prune as run_pruning
+    from pruning.maskfile import save_masks
+    from reports import files, loading, pruning_run, terminal
+
+    method, _ = loading.load_pruner(pruner, [])
+    problem = loading.load_model(model, seed, loading.load_device(device), data, classes)
+    count = (1 if schedule == "one-shot" else method.rounds) if rounds is None else rounds
+    plan = _usage(lambda: pruning_run.planned(problem, compression, schedule, count))
+    if out is not None:
+        files.prepare(out.parent)
+    live = _Live()
+    try:
+        with live:
+            trace = run_pruning(
+                problem, method, plan, lambda r, kept: live.step(f"round {r}: {kept:,} kept", r - 1, count)
+            )
+    except ScoreError as error:
+        _note(str(error))
+        raise typer.Exit(FAILED) from None
+    for round_ in trace.flat:
+        _note(f"round {round_}: every alive score was 0, so only the index decided")
+    result = pruning_run.pruning_record(problem, trace)
+    if out is not None:
+        save_masks(out, trace.masks, {"pruner": method.name, "model": model, "seed": str(seed)})
+    if as_json:
+        return _print_json(result)
+    sys.stdout.write(terminal.pruning_text(method.name, model, result))
+    return None
+
+
+@app.command("list")
+def list_(
+    laws: Annotated[
+        bool, typer.Option("--laws", help="List the laws instead of pruners, families and models.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the built-in pruners, families and models, or the laws."""
+    from pruning.models import built_in as models
+    from pruning.pruners import built_in as built_in_pruners
+    from theory.laws import catalogue
+    from theory.networks import built_in as families
+    from theory.verify import described
+
+    if laws:
+        rows = [described(law) for law in catalogue().values()]
+        if not as_json:
+            return _print_table(["id", "law", "statement"], [[r["id"], r["name"], r["statement"]] for r in rows])
+        return _print_json(rows)
+    claims = {p.name: sorted(c.value for c in p.claims) for p in built_in_pruners().values()}
+    networks = {"families": list(families()), "models": list(models())}
+    if as_json:
+        return _print_json({"pruners": claims, **networks})
+    pairs = [["pruner", name, ", ".join(kept)] for name, kept in claims.items()]
+    pairs += [["family", name, ""] for name in networks["families"]]
+    pairs += [["model", name, ""] for name in networks["models"]]
+    return _print_table(["kind", "name", "claims"], pairs)
+
+
+@app.command()
+def explain(name: Annotated[str, typer.Argument(metavar="LAW", help="A law's name or id.")]) -> None:
+    """Say what a law states, when it holds, where it comes from, and show a network that breaks it."""
+    from reports import loading, terminal
+
+    law = next(iter(loading.load_laws([name]).values()))
+    sys.stdout.write(terminal.explanation(law))
+
+
+@app.command()
+def repro(
+    witness: Annotated[Path, typer.Argument(help="A witness file, as `verify` writes them.")],
+    pruner: Annotated[
+        str | None, typer.Option(help="The pruner, if it is not built in: package.module:object or file.py:object.")
+    ] = None,
+) -> None:
+    """Run a witness again, from its own text: exit 1 where it still breaks its law, 0 where it no longer does."""
+    from reports import files, loading, terminal
+    from theory.search import rerun
+
+    record = files.read_witness(witness)
+    law = next(iter(loading.load_laws([record.law]).values()))
+    method, _ = loading.load_pruner(pruner or record.pruner, [])
+    failure = _usage(lambda: rerun(record, law, method))
+    if failure is None:
+        sys.stdout.write(f"{method.name} keeps {law.name} on {record.network}: the failure is gone\n")
+        raise typer.Exit(OK)
+    sys.stdout.write(terminal.failure_text(law, method.name, record, failure.where))
+    raise typer.Exit(FAILED)
+
+
+def _default_pruners() -> list[str]:
+    from pruning.pruners import built_in
+
+    return list(built_in())
+
+
+def _refuse_twins(names: list[str]) -> None:
+    from reports.loading import UsageError
+
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise UsageError(f"two of the pruners are named {twice[0]!r}; give one of them another name")
+
+
+def _usage(make: Any) -> Any:
+    """What `make` gives; its ValueError is the user's mistake."""
+    from reports.loading import UsageError
+
+    try:
+        return make()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _print_table(columns: list[str], rows: Iterable[list[Any]]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console(markup=False, highlight=False).print(table)
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(f"prunelaws: {text}\n")
+
+
+class _Live:
+    """A progress bar on stderr with the failures as they come; silent where nobody watches."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True, highlight=False, markup=False)
+        self._watched = console.is_terminal and not os.environ.get("CI")
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console, transient=True, disable=not self._watched)
+        self._task = self._bar.add_task("starting", total=None)
+        self._place = ""
+
+    def __enter__(self) -> _Live:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def step(self, what: str, done: int, steps: int) -> None:
+        """Say what is being done; unwatched, only when the pruner or the network changes."""
+        self._bar.update(self._task, description=what, completed=done, total=steps)
+        place = what.split(":")[0]
+        if not self._watched and place != self._place:
+            self._place = place
+            sys.stderr.write(f"{place} ({done} of {steps} done)\n")
+
+    def verdict(self, verdict: Any) -> None:
+        """Show a refuted claim at once."""
+        if verdict.failed:
+            self._bar.console.print(f"{verdict.pruner}: {verdict.law} fails on {verdict.ground}: {verdict.where}")
+
+
+def main() -> None:
+    """Run the command; every way it can end has its exit status."""
+    from reports.loading import UsageError
+
+    try:
+        sys.exit(app(standalone_mode=False) or OK)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(_said("interrupted; what was finished before is untouched", INTERRUPTED))
+    except UsageError as error:
+        sys.exit(_said(" ".join(str(error).split()), USAGE))
+    except OSError as error:
+        sys.exit(_said(f"{error.filename or 'output'}: {error.strerror or error}", UNVERIFIED))
+    except Exception as error:
+        if type(error).__module__.startswith(("click", "typer")):
+            sys.exit(_said(error.format_message() if hasattr(error, "format_message") else str(error), USAGE))
+        import traceback
+
+        traceback.print_exc()
+        sys.exit(_said("this is a fault of prunelaws itself, not of your pruner; please report it", UNVERIFIED))
+
+
+def _said(text: str, status: int) -> int:
+    _note(text)
+    return status

@@ -1,0 +1,72 @@
+"""A broken law in four lines: who claimed what, the law, the smallest network, where, and how to see it again."""
+
+from __future__ import annotations
+
+import shlex
+
+from reports.blocks import NO_BREAK
+from reports.pairs import model_of, statement
+from theory.verdict import Outcome, Run, Verdict, Witness
+
+
+def witness_name(law: str, pruner: str) -> str:
+    """The file name under which the witness of a law and a pruner is kept."""
+    return "".join(c if c.isalnum() else "-" for c in f"{law}--{pruner}") + ".json"
+
+
+def message(run: Run, verdict: Verdict) -> str:
+    """The four lines about one broken law, without colour and without a newline at the end."""
+    said = f"claims {verdict.claim!r} but breaks" if verdict.claimed else "breaks"
+    contract = "the contract " if verdict.contract else ""
+    head = f"{verdict.pruner} {said} {contract}{verdict.law}"
+    lines = [
+        flat(head),
+        f"  law      {flat(statement(run, verdict.law))}",
+        f"  network  {_network(run, verdict)}",
+        f"  where    {flat(verdict.where or 'not recorded')}    rerun: {rerun(run, verdict)}",
+    ]
+    return "\n".join(lines)
+
+
+def rerun(run: Run, verdict: Verdict) -> str:
+    """The command that shows a failure again, from the folder that the report lies in."""
+    if verdict.witness:
+        return f"prunelaws repro witnesses/{witness_name(verdict.law, verdict.pruner)}"
+    model = model_of(run, verdict.ground)
+    ground = f" --model {shlex.quote(flat(model))}" if model else ""
+    return f"prunelaws verify {shlex.quote(flat(verdict.pruner))} --laws {shlex.quote(flat(verdict.law))}{ground}"
+
+
+def size(witness: Witness) -> str:
+    """The shape of a witness, and what it was minimised from where that was larger."""
+    small = witness.minimised_from == witness.shape
+    return witness.shape if small else f"{witness.shape}, minimised from {witness.minimised_from}"
+
+
+def found(witness: Witness) -> str:
+    """The two sides as they came out, such as "1 ≠ 2"."""
+    sign = "≠" if witness.relation == "=" else ">"
+    return f"{witness.left:.6g}{NO_BREAK}{sign}{NO_BREAK}{witness.right:.6g}"
+
+
+def smallest(verdicts: list[Verdict]) -> Verdict:
+    """The broken verdict that shows it best: with a witness, the shortest, and one that tells where it came from."""
+
+    def plainness(verdict: Verdict) -> tuple[bool, int, bool]:
+        w = verdict.witness
+        return (w is None, len(w.network) if w else 0, w is not None and w.minimised_from == w.shape)
+
+    return min((v for v in verdicts if v.outcome is Outcome.BROKEN), key=plainness)
+
+
+def flat(text: str) -> str:
+    """Text on one line, without control characters."""
+    return " ".join("".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
+
+
+def _network(run: Run, verdict: Verdict) -> str:
+    if verdict.witness:
+        return f"{flat(verdict.witness.network)}    ({flat(size(verdict.witness))})"
+    if model_of(run, verdict.ground):
+        return f"{flat(verdict.ground)}    (a full-size model, not written out)"
+    return f"one of {flat(verdict.ground)}    (no network alone shows it)"

@@ -1,0 +1,201 @@
+"""What a user names on the command line: pruners, models, data, laws, devices; one clear line where it can't be had."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pruning.models import built_in as built_in_models
+from pruning.models import make
+from pruning.network import check_finite
+from pruning.problem import Loss, Problem
+from pruning.pruner import Claim, Pruner, scored
+from pruning.pruners import built_in as built_in_pruners
+from pruning.trace import ModelError, trace
+from theory.law import Law
+from theory.laws import catalogue
+
+SAMPLES = 8  # in the synthetic batch that data-driven pruners get when no data is named
+
+
+class UsageError(Exception):
+    """What the user asked for can't be done; the message says what was got, what was wanted and what to do."""
+
+
+def load_object(reference: str) -> Any:
+    """What `package.module:object` or `file.py:object` names; the working directory is searched last."""
+    where, _, attribute = reference.rpartition(":")
+    if not where or not attribute:
+        raise UsageError(f"{reference!r} is no reference; wanted package.module:object or file.py:object")
+    module = _module_of_file(Path(where)) if where.endswith(".py") else _module_named(where)
+    try:
+        value = module
+        for part in attribute.split("."):
+            value = getattr(value, part)
+    except AttributeError:
+        offered = ", ".join(sorted(n for n in vars(module) if not n.startswith("_"))) or "nothing"
+        raise UsageError(f"{where} has no {attribute!r}; it has {offered}") from None
+    return value
+
+
+def _module_of_file(path: Path) -> Any:
+    if not path.is_file():
+        raise UsageError(f"there is no file {str(path)!r}")
+    spec = importlib.util.spec_from_file_location(f"prunelaws_user_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    return _imported(str(path), lambda: (spec.loader.exec_module(module), module)[1])  # type: ignore[union-attr]
+
+
+def _module_named(name: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    return _imported(name, lambda: importlib.import_module(name))
+
+
+def _imported(name: str, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except Exception as error:
+        raise UsageError(f"{name} can't be imported: {type(error).__name__}: {error}") from error
+
+
+def load_pruner(reference: str, claims: Iterable[str]) -> tuple[Pruner, bool]:
+    """The pruner that a name or reference means, and whether it is a bare function, which has no claims of its own."""
+    extra = frozenset(_claim(name) for name in claims)
+    if ":" not in reference:
+        known = built_in_pruners()
+        if reference not in known:
+            raise UsageError(
+                f"there is no pruner {reference!r}; built in are {', '.join(sorted(known))}; "
+                "yours is named as package.module:object or file.py:object"
+            )
+        return _with_claims(known[reference], extra), False
+    value = load_object(reference)
+    if isinstance(value, Pruner):
+        return _with_claims(value, extra), False
+    if isinstance(value, type) or not callable(value):
+        raise UsageError(
+            f"{reference} is a {type(value).__name__}, wanted a prunelaws.Pruner (see prunelaws.scored) "
+            "or a function score(network, state, probe) that returns one tensor per weight"
+        )
+    return scored(getattr(value, "__name__", reference), value, claims=extra), True
+
+
+def _with_claims(pruner: Pruner, extra: frozenset[Claim]) -> Pruner:
+    return scored(
+        pruner.name,
+        pruner.score,
+        select=pruner.select,
+        objective=pruner.objective,
+        claims=pruner.claims | extra,
+        rounds=pruner.rounds,
+    )
+
+
+def _claim(name: str) -> Claim:
+    plain = name.lower().replace("_", " ").replace("-", " ")
+    try:
+        return Claim(plain)
+    except ValueError:
+        raise UsageError(f"there is no claim {name!r}; wanted one of: {', '.join(c.value for c in Claim)}") from None
+
+
+def load_laws(names: Iterable[str]) -> Mapping[str, Law]:
+    """The laws of these names or ids, or all laws where no name is given."""
+    known = catalogue()
+    by_id = {law.id: law for law in known.values()}
+    wanted = [part for name in names for part in name.split(",") if part]
+    for name in wanted:
+        if name not in known and name not in by_id:
+            raise UsageError(f"there is no law {name!r}; `prunelaws list --laws` shows them all")
+    chosen = {known.get(name, by_id.get(name)) for name in wanted}
+    return {n: law for n, law in known.items() if not wanted or law in chosen}
+
+
+def load_model(reference: str, seed: int, device: torch.device, data: str | None, classes: int | None) -> Problem:
+    """The problem of a model: in float64, on the device, with a batch of data for the pruners that ask for one."""
+    model, example = _model_and_example(reference, seed, classes)
+    try:
+        network = trace(model, example).to(device=device, dtype=torch.float64)
+        check_finite(network.weights)
+    except (ModelError, ValueError) as error:
+        raise UsageError(f"the model {reference!r} can't be scored: {error}") from error
+    if data is not None:
+        inputs, targets, loss = _data(data)
+    else:
+        inputs, targets, loss = _synthetic(example, network.forward(network.weights, network.example), seed)
+    moved = inputs.to(device, torch.float64 if inputs.is_floating_point() else None)
+    wanted = targets.to(device, torch.float64 if targets.is_floating_point() else None)
+    return Problem(network, (moved, wanted), loss, seed)
+
+
+def _model_and_example(reference: str, seed: int, classes: int | None) -> tuple[nn.Module, Tensor]:
+    if ":" not in reference:
+        if reference not in built_in_models():
+            raise UsageError(
+                f"there is no model {reference!r}; built in are {', '.join(sorted(built_in_models()))}; "
+                "yours is named as module:factory, which returns (model, example_inputs)"
+            )
+        return make(reference, seed, classes)
+    factory = load_object(reference)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made = factory()
+    except Exception as error:
+        raise UsageError(f"the factory {reference} raised {type(error).__name__}: {error}") from error
+    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module)):
+        raise UsageError(f"the factory {reference} returned {_kind(made)}, wanted (model, example_inputs)")
+    example = made[1][0] if isinstance(made[1], (tuple, list)) and len(made[1]) == 1 else made[1]
+    if not isinstance(example, Tensor) or example.dim() < 2:
+        raise UsageError(f"the example inputs of {reference} are {_kind(example)}, wanted one tensor (batch, ...)")
+    return made[0], example
+
+
+def _data(reference: str) -> tuple[Tensor, Tensor, Loss]:
+    factory = load_object(reference)
+    try:
+        made = factory()
+    except Exception as error:
+        raise UsageError(f"the data factory {reference} raised {type(error).__name__}: {error}") from error
+    if not (isinstance(made, tuple) and len(made) == 3 and isinstance(made[0], Tensor) and callable(made[2])):
+        raise UsageError(f"the data factory {reference} returned {_kind(made)}, wanted (inputs, targets, loss)")
+    return made
+
+
+def _synthetic(example: Tensor, output: Tensor, seed: int) -> tuple[Tensor, Tensor, Loss]:
+    """Normal inputs and random labels, decided by the seed: no real data, and said so in reports."""
+    source = torch.Generator().manual_seed(seed)
+    inputs = torch.randn((SAMPLES, *example.shape[1:]), generator=source, dtype=torch.float64)
+    if output.dim() != 2:
+        raise UsageError(
+            f"the model's output has shape {tuple(output.shape)}: no labels can be made up for it; name --data"
+        )
+    return inputs, torch.randint(output.shape[1], (SAMPLES,), generator=source), functional.cross_entropy
+
+
+def load_device(name: str) -> torch.device:
+    """A device that tensors can be computed on here."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"the device {name!r} can't be used here: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(type(v).__name__ for v in value)})"
+    return type(value).__name__

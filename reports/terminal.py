@@ -1,0 +1,135 @@
+"""What the command prints: the matrix, the failures, explanations of laws, pruned layers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from reports.failure import message
+from theory.law import Law
+from theory.search import breaks_outside, load_corpus
+from theory.verdict import Outcome, Run, Standing, Verdict, Witness, overall, standing
+
+MARKS = {
+    Standing.KEPT: "held",
+    Standing.UNDECLARED: "held*",
+    Standing.BROKEN: "broken",
+    Standing.REFUTED: "REFUTED",
+    Standing.VACUOUS: "vacuous",
+    Standing.OUT_OF_SCOPE: "-",
+}
+LEGEND = "held* not claimed | broken: not claimed either | REFUTED: claimed, or a contract | - out of scope"
+
+
+def as_text(run: Run, folder: Path) -> str:
+    """The matrix law x pruner, each failure in four lines, and one line that sums up."""
+    pruners = [str(p["name"]) for p in run.pruners]
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "law", *pruners):
+        table.add_column(column, no_wrap=True)
+    for law in run.laws:
+        cells = [_cell([v for v in run.verdicts if (v.law, v.pruner) == (law["name"], p)]) for p in pruners]
+        table.add_row(str(law["id"]), str(law["name"]), *cells)
+    text = _drawn(table) + f"({LEGEND})\n\n"
+    shown = {(v.law, v.pruner): v for v in reversed(run.failures)}
+    for verdict in reversed(shown.values()):
+        text += message(run, verdict).replace("repro witnesses/", f"repro {folder / 'witnesses'}/") + "\n\n"
+    return text + _summary(run) + f"report: {folder / 'report.html'}\n"
+
+
+def _drawn(table: Table) -> str:
+    buffer = StringIO()
+    Console(file=buffer, width=200, markup=False, highlight=False, no_color=True).print(table)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def _cell(verdicts: list[Verdict]) -> str:
+    if not verdicts:
+        return ""
+    return MARKS[standing(overall(verdicts), verdicts[0].claimed or verdicts[0].contract)]
+
+
+def _summary(run: Run) -> str:
+    outcomes = Counter(v.outcome for v in run.verdicts)
+    trivial, cases = sum(v.trivial for v in run.verdicts), sum(v.cases for v in run.verdicts)
+    failed = len({(v.law, v.pruner) for v in run.failures})
+    verdict = "every claim and contract kept" if not failed else f"{failed} claims or contracts broken"
+    return (
+        f"{verdict}; {run.checked:,} balances compared on {cases:,} problems ({trivial:,} trivial ones not counted); "
+        f"{outcomes[Outcome.HELD]} checks held, {outcomes[Outcome.BROKEN]} broken, "
+        f"{outcomes[Outcome.VACUOUS]} vacuous, {outcomes[Outcome.OUT_OF_SCOPE]} out of scope\n"
+    )
+
+
+def how_to_claim(pruner: str, run: Run) -> str:
+    """How a bare function declares what it promises, with the claims that survived here."""
+    claims = {str(law["name"]): law["claim"] for law in run.laws if law["claim"]}
+    by_claim: dict[str, list[Verdict]] = {}
+    for verdict in (v for v in run.verdicts if v.pruner == pruner and v.law in claims):
+        by_claim.setdefault(str(claims[verdict.law]), []).append(verdict)
+    kept = [claim for claim, verdicts in by_claim.items() if overall(verdicts) is Outcome.HELD]
+    options = " ".join(f"--claim '{claim}'" for claim in sorted(kept))
+    return (
+        f"{pruner} is a bare function and claims nothing, so only the contracts bind it. To hold it to more, add "
+        f"--claim NAME, or make it prunelaws.scored(..., claims=[...]). Unbroken here: {options or 'none'}"
+    )
+
+
+def failure_text(law: Law, pruner: str, witness: Witness, where: str) -> str:
+    """What `repro` says of a failure that is still there."""
+    small = "" if witness.minimised_from == witness.shape else f", minimised from {witness.minimised_from}"
+    return (
+        f"{pruner} breaks {law.name}\n"
+        f"  law      {law.statement} [{law.source}]\n"
+        f"  network  {witness.network}    ({witness.shape}{small})\n"
+        f"  where    {where}\n"
+    )
+
+
+def explanation(law: Law) -> str:
+    """All that is known of a law, for people."""
+    lines = [f"{law.id}  {law.name}", f"  {law.statement}", "", f"  source    {law.source}"]
+    lines.append(
+        f"  about     {law.subject.value}; claim: {law.claim.value if law.claim else 'none, it binds every pruner'}"
+    )
+    lines += [f"  needs     {trait.value}" for trait in sorted(law.needs)]
+    if law.given:
+        lines.append(f"  of        pruners that are {' and '.join(sorted(c.value for c in law.given))}")
+    lines.append(f"  evidence  {', '.join(grade.value for grade in law.grades)}")
+    lines += _shown_broken(law)
+    return "\n".join(lines) + "\n"
+
+
+def _shown_broken(law: Law) -> list[str]:
+    lines = ["", f"  caught    {law.impostor.name!r}, which is wrong on purpose"]
+    failure = breaks_outside(law)
+    if failure and law.breaks_on:
+        lines += [f"  outside its hypotheses, {law.breaks_on[0].name} breaks it on", f"    {law.breaks_on[1]}"]
+        lines.append(f"    {failure.where}")
+    found = [w for (name, _), w in load_corpus().items() if name == law.name]
+    for witness in sorted(found, key=lambda w: len(w.network))[:1]:
+        lines += [f"  smallest network known that breaks it: {witness.pruner} on", f"    {witness.network}"]
+        lines.append(f"    {witness.where}")
+    return lines
+
+
+def pruning_text(pruner: str, model: str, result: dict[str, Any]) -> str:
+    """A pruning run for people: totals, then a line per layer."""
+    kept, total = result["kept"], result["total"]
+    table = Table(box=None, pad_edge=False)
+    table.add_column("layer")
+    for column in ("weights", "kept", "density"):
+        table.add_column(column, justify="right")
+    for layer in result["layers"]:
+        share = layer["kept"] / layer["size"]
+        table.add_row(layer["name"], f"{layer['size']:,}", f"{layer['kept']:,}", f"{share:.2%}")
+    empty = sum(layer["kept"] == 0 for layer in result["layers"])
+    return (
+        f"{pruner} on {model}: {kept:,} of {total:,} weights kept, compression {total / kept:,.1f}, "
+        f"{len(result['rounds'])} rounds, {empty} empty layers\n" + _drawn(table)
+    )

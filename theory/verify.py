@@ -1,0 +1,237 @@
+"""Verification: pruners held to laws on families of random networks and on full-size models."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+
+import torch
+
+from pruning.engine import ScoreError, Trace, prune
+from pruning.network import Network
+from pruning.problem import Problem
+from pruning.pruner import Claim, Pruner
+from pruning.schedule import exponential
+from theory.case import Case
+from theory.law import Law
+from theory.networks.family import Family
+from theory.networks.spec import Batch
+from theory.search import Budget, Corpus, Ground, family_ground, search
+from theory.verdict import Run, RunRecord, Verdict
+
+FULL_COMPRESSION = 10_000  # a model is pruned to this, or to one weight per layer where that comes first
+CHECKPOINTS = 4  # the laws of scores are checked before the first round, those of ALONG_A_RUN after each quarter
+
+# what the theory says of every round; the other laws are checked before the first
+ALONG_A_RUN = frozenset({Claim.NEURON_CONSERVED, Claim.LAYER_CONSERVED, Claim.POSITIVE, Claim.ZERO_WHEN_MASKED})
+
+Progress = Callable[[str, int, int], None]  # what is being done; steps done, steps in all
+OnVerdict = Callable[[Verdict], None]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A full-size network to verify on: its name, and the problem in the precision and on the device to use.
+
+    loss: a name in pruning.problem.LOSSES, or a function of outputs and targets.
+    """
+
+    name: str
+    problem: Problem
+    rounds: int | None = None
+
+    @property
+    def network(self) -> Network:
+        """The network of the problem."""
+        return self.problem.network
+
+    def keep(self) -> int:
+        """Weights that the run ends with."""
+        total = sum(w.numel() for w in self.network.weights.values())
+        return max(len(self.network.weights), round(total / FULL_COMPRESSION))
+
+
+def verify(
+    pruners: Sequence[Pruner],
+    laws: Mapping[str, Law],
+    families: Sequence[Family],
+    models: Sequence[Model],
+    budget: Budget,
+    corpus: Corpus,
+    device: torch.device,
+    progress: Progress,
+    on_verdict: OnVerdict,
+) -> Run:
+    """Check every law for every pruner on every family, and along a pruning run of every model.
+
+    A witness found for one family serves the others as the corpus does. Nothing is printed; `progress`
+    and `on_verdict` are told what happens.
+    """
+    known = dict(corpus)
+    verdicts: list[Verdict] = []
+    records: list[RunRecord] = []
+    places: list[Family | Model] = [*families, *models]
+    steps = len(pruners) * len(places)
+    for done, (pruner, place) in enumerate(product(pruners, places)):
+        tell = partial(_tell, progress, pruner, done, steps)
+        for ground in _grounds(place, pruner, budget, device, records, tell):
+            for law in (law for law in laws.values() if ground.suits(law)):
+                tell(f"{ground.name}: {law.name}")
+                verdict = search(law, pruner, ground, known)
+                if verdict.witness:
+                    known[verdict.law, verdict.pruner] = verdict.witness
+                verdicts.append(verdict)
+                on_verdict(verdict)
+    progress("done", steps, steps)
+    return Run(
+        provenance=provenance(budget, device),
+        laws=[described(law) for law in laws.values()],
+        pruners=[_pruner_record(p) for p in pruners],
+        verdicts=verdicts,
+        runs=records,
+    )
+
+
+def _tell(progress: Progress, pruner: Pruner, done: int, steps: int, what: str) -> None:
+    progress(f"{pruner.name} on {what}", done, steps)
+
+
+def _grounds(
+    place: Family | Model,
+    pruner: Pruner,
+    budget: Budget,
+    device: torch.device,
+    records: list[RunRecord],
+    tell: Callable[[str], None],
+) -> Iterator[Ground]:
+    if isinstance(place, Model):
+        yield from _model_grounds(place, pruner, records, tell)
+    else:
+        yield family_ground(place, pruner, budget, device)
+
+
+def _model_grounds(
+    model: Model, pruner: Pruner, records: list[RunRecord], tell: Callable[[str], None]
+) -> Iterator[Ground]:
+    """The run as a whole, then the network before it and at each checkpoint; made one after the other."""
+    batch = batch_of_model(model)
+    generic = any(bool((w != w.round()).any()) for w in batch.weights.values())
+    start = Case(batch, pruner, masks={n: m[None] for n, m in model.network.initial.items()}, generic=generic)
+    try:
+        run = _run(model, pruner, tell)
+    except ScoreError:
+        yield Ground(model.name, [start], [])  # the laws will say what is wrong with the scores
+        return
+    records.append(_record(model, pruner, run))
+    yield Ground(f"{model.name}, {_rounds(run.rounds)}", [], [replace(start, run=run)])
+    marks = sorted({round(run.rounds * i / CHECKPOINTS) for i in range(CHECKPOINTS + 1)})
+    for mark in marks:
+        masks = {n: m[None] for n, m in run.masks_at(mark).items()}
+        only = ALONG_A_RUN if mark else None
+        yield Ground(f"{model.name}, round {mark} of {run.rounds}", [replace(start, masks=masks)], [], only)
+
+
+def _run(model: Model, pruner: Pruner, tell: Callable[[str], None]) -> Trace:
+    total = model.network.initial.total
+    rounds = model.rounds or pruner.rounds
+    schedule = exponential(total, min(model.keep(), model.network.initial.kept), rounds)
+    return prune(
+        model.problem,
+        pruner,
+        schedule,
+        lambda round_, kept: tell(f"{model.name}: round {round_} of {rounds}, {kept:,} kept"),
+    )
+
+
+def batch_of_model(model: Model) -> Batch:
+    """A model's problem as a batch of one; no number is copied."""
+    network, data = model.network, model.problem.batch
+
+    return Batch(
+        network=network,
+        weights={n: t[None] for n, t in network.weights.items()},
+        fixed={n: t[None] for n, t in network.fixed.items()},
+        neutral={n: t[None] for n, t in network.neutral.items()},
+        inputs=data[0][None] if data else None,
+        targets=data[1][None] if data else None,
+        loss=model.problem.loss,
+        seed=model.problem.seed,
+        shape=None,
+    )
+
+
+def _record(model: Model, pruner: Pruner, run: Trace) -> RunRecord:
+    return RunRecord(
+        pruner=pruner.name,
+        model=model.name,
+        schedule=f"exponential, {_rounds(run.rounds)}",
+        layers=list(run.layers),
+        sizes=[w.numel() for w in model.network.weights.values()],
+        targets=list(run.targets),
+        kept=run.kept.tolist(),
+        mass=run.mass.tolist(),
+        cut=run.cut.tolist(),
+        digest=run.masks.digest(),
+    )
+
+
+def _rounds(count: int) -> str:
+    return f"{count} round" + "s" * (count != 1)
+
+
+def described(law: Law) -> dict[str, object]:
+    """A law as data: what `list --laws --json` and the report show."""
+    return {
+        "id": law.id,
+        "name": law.name,
+        "statement": law.statement,
+        "source": law.source,
+        "subject": law.subject.value,
+        "claim": law.claim.value if law.claim else None,
+        "needs": sorted(trait.value for trait in law.needs),
+        "given": sorted(claim.value for claim in law.given),
+        "grades": [grade.value for grade in law.grades],
+        "impostor": law.impostor.name,
+    }
+
+
+def _pruner_record(pruner: Pruner) -> dict[str, object]:
+    return {
+        "name": pruner.name,
+        "claims": sorted(claim.value for claim in pruner.claims),
+        "objective": pruner.objective is not None,
+        "rounds": pruner.rounds,
+    }
+
+
+def provenance(budget: Budget, device: torch.device) -> dict[str, str]:
+    """What decides the numbers of a run: versions, machine, precision, seed and budget."""
+    try:
+        own = version("prunelaws")
+    except PackageNotFoundError:
+        own = "not installed"
+    return {
+        "prunelaws": own,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "threads": str(torch.get_num_threads()),
+        "precision": "float64; float32 beside it for the order test",
+        "normalisation": "evaluation mode as one scale and shift per channel; neutral for data-free scores",
+        "seed": str(budget.seed),
+        "networks per law and family": f"{budget.shapes} shapes x {budget.problems} problems",
+    }
+
+
+def budget_for(examples: int, seed: int) -> Budget:
+    """About `examples` problems per law and family: up to 32 of each shape. Raises ValueError below 1."""
+    if examples < 1:
+        raise ValueError(f"examples is {examples}, wanted at least 1")
+    problems = min(32, examples)
+    return Budget(math.ceil(examples / problems), problems, seed)
