@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,11 +68,12 @@ def verify(
     from reports import files, loading, terminal
     from reports.record import to_json
     from theory.networks import built_in as families
-    from theory.search import load_corpus
     from theory.verify import Model, budget_for
     from theory.verify import verify as run_verification
+    from theory.witnesses import load_corpus
 
-    loaded = [loading.load_pruner(name, claim or []) for name in pruners or _default_pruners()]
+    references = pruners or _default_pruners()
+    loaded = [loading.load_pruner(name, claim or []) for name in references]
     chosen, where = loading.load_laws(laws or []), loading.load_device(device)
     budget = _usage(lambda: budget_for(examples, seed))
     _refuse_twins([pruner.name for pruner, _ in loaded])
@@ -90,6 +92,8 @@ def verify(
             live.step,
             live.verdict,
         )
+    named = [{**record, "reference": name} for record, name in zip(run.pruners, references, strict=True)]
+    run = replace(run, pruners=named)
     files.write(run, out)
     sys.stdout.write(to_json(run) if as_json else terminal.as_text(run, out))
     for pruner, bare in loaded:
@@ -196,7 +200,7 @@ def repro(
     from reports import files, loading, terminal
     from theory.search import rerun
 
-    record = files.read_witness(witness)
+    record = files.read_witness_named(witness)
     law = next(iter(loading.load_laws([record.law]).values()))
     method, _ = loading.load_pruner(pruner or record.pruner, [])
     failure = _usage(lambda: rerun(record, law, method))

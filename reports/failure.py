@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from reports.blocks import NO_BREAK
 from reports.pairs import model_of, statement
 from theory.verdict import Outcome, Run, Verdict, Witness
-
-
-def witness_name(law: str, pruner: str) -> str:
-    """The file name under which the witness of a law and a pruner is kept."""
-    return "".join(c if c.isalnum() else "-" for c in f"{law}--{pruner}") + ".json"
+from theory.witnesses import witness_name
 
 
 def message(run: Run, verdict: Verdict) -> str:
@@ -31,22 +26,24 @@ def message(run: Run, verdict: Verdict) -> str:
 def rerun(run: Run, verdict: Verdict) -> str:
     """The command that shows a failure again, from the folder that the report lies in."""
     if verdict.witness:
-        return f"prunelaws repro witnesses/{witness_name(verdict.law, verdict.pruner)}"
+        reference = _reference(run, verdict.pruner)
+        told = "" if reference == verdict.pruner else f" --pruner {shlex.quote(flat(reference))}"
+        return f"prunelaws repro witnesses/{witness_name(verdict.law, verdict.pruner)}{told}"
     model = model_of(run, verdict.ground)
     ground = f" --model {shlex.quote(flat(model))}" if model else ""
-    return f"prunelaws verify {shlex.quote(flat(verdict.pruner))} --laws {shlex.quote(flat(verdict.law))}{ground}"
+    reference = shlex.quote(flat(_reference(run, verdict.pruner)))
+    return f"prunelaws verify {reference} --laws {shlex.quote(flat(verdict.law))}{ground}"
+
+
+def _reference(run: Run, pruner: str) -> str:
+    """What the command calls a pruner: its name, or where it was found."""
+    return next((str(p.get("reference") or pruner) for p in run.pruners if p["name"] == pruner), pruner)
 
 
 def size(witness: Witness) -> str:
     """The shape of a witness, and what it was minimised from where that was larger."""
     small = witness.minimised_from == witness.shape
     return witness.shape if small else f"{witness.shape}, minimised from {witness.minimised_from}"
-
-
-def found(witness: Witness) -> str:
-    """The two sides as they came out, such as "1 ≠ 2"."""
-    sign = "≠" if witness.relation == "=" else ">"
-    return f"{witness.left:.6g}{NO_BREAK}{sign}{NO_BREAK}{witness.right:.6g}"
 
 
 def smallest(verdicts: list[Verdict]) -> Verdict:

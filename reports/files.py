@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
-from reports.failure import witness_name
 from reports.loading import UsageError
 from reports.markdown import markdown
 from reports.page import html
 from reports.record import to_json
 from theory.verdict import Run, Witness
+from theory.witnesses import read_witness, save_witness
 
 
 def prepare(folder: Path) -> None:
@@ -30,13 +28,11 @@ def write(run: Run, folder: Path) -> None:
     _put(folder / "run.json", to_json(run))
     _put(folder / "report.html", html(run))
     _put(folder / "report.md", markdown(run))
-    witnesses = {witness_name(v.law, v.pruner): v.witness for v in run.verdicts if v.witness}
-    (folder / "witnesses").mkdir(exist_ok=True)
-    for stale in (folder / "witnesses").glob("*.json"):
-        if stale.name not in witnesses:
-            stale.unlink()
-    for name, witness in witnesses.items():
-        _put(folder / "witnesses" / name, json.dumps(asdict(witness), indent=1) + "\n")
+    place = folder / "witnesses"
+    place.mkdir(exist_ok=True)
+    written = {save_witness(v.witness, place) for v in run.verdicts if v.witness}
+    for stale in set(place.glob("*.json")) - written:
+        stale.unlink()
 
 
 def _put(path: Path, text: str) -> None:
@@ -48,11 +44,11 @@ def _put(path: Path, text: str) -> None:
         beside.unlink(missing_ok=True)
 
 
-def read_witness(path: Path) -> Witness:
-    """The witness in a file. Raises UsageError for a file that is missing, cut short or something else."""
+def read_witness_named(path: Path) -> Witness:
+    """The witness in a file the user named. Raises UsageError for one that is missing, cut short or something else."""
     try:
-        return Witness(**json.loads(path.read_text(encoding="utf-8")))
+        return read_witness(path)
     except OSError as error:
         raise UsageError(f"the witness {str(path)!r} can't be read: {error.strerror}") from error
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{path} is no witness that prunelaws wrote: {error}") from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error

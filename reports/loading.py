@@ -23,7 +23,7 @@ from pruning.trace import ModelError, trace
 from theory.law import Law
 from theory.laws import catalogue
 
-SAMPLES = 8  # in the synthetic batch that data-driven pruners get when no data is named
+SAMPLES = 2  # in the synthetic batch that data-driven pruners get when no data is named
 
 
 class UsageError(Exception):
@@ -119,8 +119,7 @@ def load_laws(names: Iterable[str]) -> Mapping[str, Law]:
     for name in wanted:
         if name not in known and name not in by_id:
             raise UsageError(f"there is no law {name!r}; `prunelaws list --laws` shows them all")
-    chosen = {known.get(name, by_id.get(name)) for name in wanted}
-    return {n: law for n, law in known.items() if not wanted or law in chosen}
+    return {n: law for n, law in known.items() if not wanted or n in wanted or law.id in wanted}
 
 
 def load_model(reference: str, seed: int, device: torch.device, data: str | None, classes: int | None) -> Problem:

@@ -115,9 +115,9 @@ def grades(verdicts: Iterable[Verdict]) -> str:
 
 
 def model_of(run: Run, ground: str) -> str | None:
-    """The model that a ground is a round of; None for a family of random networks."""
+    """The model that a ground is a run or a round of; None for a family of random networks."""
     models = (record.model for record in run.runs)
-    return next((m for m in models if ground == m or ground.startswith(f"{m}, round ")), None)
+    return next((m for m in models if ground == m or ground.startswith(f"{m}, ")), None)
 
 
 def anchor(run: Run, law: str = "", pruner: str = "") -> str:

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from reports.failure import message
 from theory.law import Law
-from theory.search import breaks_outside, load_corpus
+from theory.search import breaks_outside
 from theory.verdict import Outcome, Run, Standing, Verdict, Witness, overall, standing
+from theory.witnesses import load_corpus
 
 MARKS = {
     Standing.KEPT: "held",

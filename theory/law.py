@@ -135,7 +135,8 @@ class Law:
     id: the number in the catalogue. claim: the promise it tests; None is a contract, which binds
     every pruner. needs: traits of the network; `local` laws check the units where they hold, others
     need them everywhere. given: claims without which the statement makes no sense. impostor: a
-    subject that breaks it; breaks_on: a correct subject and a network outside the hypotheses.
+    subject that breaks it; breaks_on: a correct subject and a network outside the hypotheses;
+    one_by_one: it takes problems singly, as every law about runs does, so fewer are drawn.
     """
 
     id: str
@@ -152,6 +153,7 @@ class Law:
     impostor: Pruner
     breaks_on: tuple[Pruner, NetSpec] | None
     grades: tuple[Grade, ...]
+    one_by_one: bool
 
 
 def law(
@@ -167,6 +169,7 @@ def law(
     needs_objective: bool = False,
     local: bool = False,
     breaks_on: tuple[Pruner, NetSpec] | None = None,
+    one_by_one: bool = False,
 ) -> Callable[[Measure], Law]:
     """Make a law of a function that yields balances; its docstring's first line is the statement.
 
@@ -195,6 +198,7 @@ def law(
             impostor,
             breaks_on,
             tuple(grades),
+            one_by_one or subject is Subject.TRACE,
         )
 
     return made

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from theory.networks.spec import Act, Conv, Dense, Flatten, Layer, NetSpec, Pool, Shape
+from theory.networks.spec import Act, Conv, Dense, Flatten, Layer, NetSpec, Pool, Shape, parameter_count
 
 Breaks = Callable[[NetSpec], bool]
 
@@ -22,11 +22,12 @@ def minimise(spec: NetSpec, breaks: Breaks, *, whole_numbers: bool) -> NetSpec:
     kernels and inputs; then each number to 1, -1 or 2 (`whole_numbers`), or to two digits.
     Each step is judged anew, so a step may put in any weights it likes.
     """
-    before = None
+    start, before = spec, None
     while before != spec:  # plainer numbers may let a unit go that was needed before
         before = spec
         spec = _plain_numbers(_smallest(spec, breaks), breaks, whole_numbers)
-    return spec
+    # without a stride or a pool a linear layer behind it grows, and not every such step pays off
+    return spec if parameter_count(spec.shape) <= parameter_count(start.shape) else start
 
 
 def _smallest(spec: NetSpec, breaks: Breaks) -> NetSpec:

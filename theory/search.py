@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 
@@ -20,9 +19,9 @@ from theory.minimise import minimise
 from theory.networks.family import Family, examples
 from theory.networks.spec import NetSpec
 from theory.verdict import Outcome, Verdict, Witness
+from theory.witnesses import Corpus
 
-CORPUS = Path(__file__).parent / "corpus"
-RUN_PROBLEMS = 6  # laws about runs prune every problem several times: fewer problems of each shape
+SINGLE_PROBLEMS = 2  # of each shape, for laws that take problems one by one
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,21 @@ class Ground:
     """Cases of one kind for one pruner, made once and shared by all laws."""
 
     def __init__(
-        self, name: str, cases: Iterable[Case], runs: Iterable[Case], only: frozenset[Claim] | None = None
+        self,
+        name: str,
+        cases: Iterable[Case] = (),
+        singly: Iterable[Case] = (),
+        runs: Iterable[Case] = (),
+        only: frozenset[Claim] | None = None,
     ) -> None:
         self.name = name
-        self._cases, self._runs, self._only = list(cases), list(runs), only
+        self._cases, self._singly, self._runs, self._only = list(cases), list(singly), list(runs), only
 
     def cases(self, law: Law) -> list[Case]:
-        """The cases for a law: fewer problems of each shape where it has to prune them."""
-        return self._runs if law.subject is Subject.TRACE else self._cases
+        """The cases for a law: fewer problems of each shape where it takes them one by one."""
+        if law.subject is Subject.TRACE:
+            return self._runs
+        return self._singly if law.one_by_one else self._cases
 
     def suits(self, law: Law) -> bool:
         """Whether there is any case for a law, and it tests one of the claims looked at here."""
@@ -61,10 +67,8 @@ def family_ground(family: Family, pruner: Pruner, budget: Budget, device: torch.
         batches = (family.batch(shape, seed, problems).to(device=device) for shape, seed in drawn)
         return [Case(batch, pruner, generic=family.generic) for batch in batches]
 
-    return Ground(family.name, cases(budget.problems), cases(min(RUN_PROBLEMS, budget.problems)))
-
-
-Corpus = Mapping[tuple[str, str], Witness]  # by law and pruner
+    few = cases(min(SINGLE_PROBLEMS, budget.problems))
+    return Ground(family.name, cases(budget.problems), few, few)
 
 
 def search(law: Law, pruner: Pruner, ground: Ground, corpus: Corpus | None = None) -> Verdict:
@@ -219,24 +223,3 @@ def breaks_outside(law: Law) -> Failure | None:
     pruner, spec = law.breaks_on
     judgement = judge(law, Case(spec.batch(), pruner, outside=True))
     return judgement.worst if judgement else None
-
-
-def load_corpus(folder: Path = CORPUS) -> dict[tuple[str, str], Witness]:
-    """Every witness in a folder, by law and pruner. Raises ValueError naming a file that is none."""
-    found: dict[tuple[str, str], Witness] = {}
-    for path in sorted(folder.glob("*.json")):
-        try:
-            witness = Witness(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{path} is no witness: {error}") from None
-        found[witness.law, witness.pruner] = witness
-    return found
-
-
-def save_witness(witness: Witness, folder: Path = CORPUS) -> Path:
-    """Write a witness into a corpus folder, named by law and pruner."""
-    slug = "".join(c if c.isalnum() else "-" for c in f"{witness.law}--{witness.pruner}")
-    path = folder / f"{slug}.json"
-    data = replace(witness).__dict__
-    path.write_text(json.dumps(data, indent=1) + "\n")
-    return path

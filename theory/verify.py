@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -21,8 +22,9 @@ from theory.case import Case
 from theory.law import Law
 from theory.networks.family import Family
 from theory.networks.spec import Batch
-from theory.search import Budget, Corpus, Ground, family_ground, search
+from theory.search import Budget, Ground, family_ground, search
 from theory.verdict import Run, RunRecord, Verdict
+from theory.witnesses import Corpus
 
 FULL_COMPRESSION = 10_000  # a model is pruned to this, or to one weight per layer where that comes first
 CHECKPOINTS = 4  # the laws of scores are checked before the first round, those of ALONG_A_RUN after each quarter
@@ -112,7 +114,19 @@ def _grounds(
     if isinstance(place, Model):
         yield from _model_grounds(place, pruner, records, tell)
     else:
-        yield family_ground(place, pruner, budget, device)
+        with _one_thread():
+            yield family_ground(place, pruner, budget, device)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread while tensors are tiny: waiting for a second one costs more than it saves."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _model_grounds(
@@ -125,15 +139,16 @@ def _model_grounds(
     try:
         run = _run(model, pruner, tell)
     except ScoreError:
-        yield Ground(model.name, [start], [])  # the laws will say what is wrong with the scores
+        yield Ground(model.name, [start], [start])  # the laws will say what is wrong with the scores
         return
     records.append(_record(model, pruner, run))
-    yield Ground(f"{model.name}, {_rounds(run.rounds)}", [], [replace(start, run=run)])
+    yield Ground(f"{model.name}, {_rounds(run.rounds)}", runs=[replace(start, run=run)])
     marks = sorted({round(run.rounds * i / CHECKPOINTS) for i in range(CHECKPOINTS + 1)})
     for mark in marks:
         masks = {n: m[None] for n, m in run.masks_at(mark).items()}
         only = ALONG_A_RUN if mark else None
-        yield Ground(f"{model.name}, round {mark} of {run.rounds}", [replace(start, masks=masks)], [], only)
+        case = replace(start, masks=masks)
+        yield Ground(f"{model.name}, round {mark} of {run.rounds}", [case], [case], only=only)
 
 
 def _run(model: Model, pruner: Pruner, tell: Callable[[str], None]) -> Trace:
@@ -230,8 +245,11 @@ def provenance(budget: Budget, device: torch.device) -> dict[str, str]:
 
 
 def budget_for(examples: int, seed: int) -> Budget:
-    """About `examples` problems per law and family: up to 32 of each shape. Raises ValueError below 1."""
+    """About `examples` problems per law and family: 10 shapes or more, 32 problems or fewer of each.
+
+    Raises ValueError below 1.
+    """
     if examples < 1:
         raise ValueError(f"examples is {examples}, wanted at least 1")
-    problems = min(32, examples)
-    return Budget(math.ceil(examples / problems), problems, seed)
+    shapes = max(min(10, examples), math.ceil(examples / 32))
+    return Budget(shapes, math.ceil(examples / shapes), seed)

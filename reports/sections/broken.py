@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Column, Fold, Line, Section, Span, Table, Text, inlines
-from reports.failure import found, rerun, size, smallest
+from reports.failure import rerun, size, smallest
 from reports.pairs import anchor, law_head, mark, of_pruner, pruner_names
 from theory.verdict import Outcome, Run, Verdict
 
@@ -44,6 +44,6 @@ def _row(run: Run, law: str, verdicts: list[Verdict]) -> tuple[Line, ...]:
     where: Line = best.where or "not recorded"
     if witness:
         network = (Span(witness.network, "code"), " ", Span(f"({size(witness)})", "note"))
-        where = (witness.where, " ", Span(f"({found(witness)})", "note"))
+        where = witness.where
     grounds = "; ".join(dict.fromkeys(v.ground for v in verdicts if v.outcome is Outcome.BROKEN))
     return head, network, where, (grounds, " ", Span(rerun(run, best), "command"))

@@ -88,7 +88,8 @@ def test_the_masks_of_each_round_are_those_of_scoring_and_selecting_by_hand(prun
 def test_the_mass_of_a_round_is_the_sum_of_the_scores_it_removed():
     """On integers every order of summation gives the same sum."""
     problem = dense_problem()
-    for pruner in (synflow, magnitude):
+    unmasked = scored("unmasked", lambda network, state, probe: {n: w.square() for n, w in state.weights.items()})
+    for pruner in (synflow, magnitude, unmasked):
         trace = run(problem, pruner)
         removed = [
             sum(scores[n][before[n] & ~after[n]].sum().item() for n in scores)

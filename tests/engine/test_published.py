@@ -14,6 +14,8 @@ from pruning.pruners.synflow import synflow
 from pruning.schedule import exponential
 from pruning.trace import trace
 
+ROUNDS = 10  # the paper's 100 give the same pattern, and with 5 the layers still differ by the factor 6
+
 
 @pytest.fixture(scope="module")
 def vgg16() -> Network:
@@ -28,7 +30,7 @@ def pruned(network: Network, pruner: Pruner, compression: int, rounds: int) -> T
 
 
 def test_at_100_synflow_keeps_as_much_in_each_layer_but_the_first(vgg16):
-    first, *others = pruned(vgg16, synflow, 100, 10).kept[-1].tolist()
+    first, *others = pruned(vgg16, synflow, 100, ROUNDS).kept[-1].tolist()
     assert first + sum(others) == 147_617
     assert 1_550 < first < 1_728
     assert all(10_000 < kept < 12_000 for kept in others)

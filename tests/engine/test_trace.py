@@ -1,7 +1,9 @@
 """Tracing: the network is the module, its graph is the shape's, and the module is left as it was."""
 
 import copy
+import logging
 import threading
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -167,6 +169,19 @@ def test_operators_in_place_give_what_the_module_gives_and_corrupt_nothing(funct
     assert bits(first) == bits(second) == bits(model(x.clone()))
 
 
+def test_a_buffer_that_the_model_writes_is_read_as_written():
+    def counted(m: Functional, x: Tensor) -> Tensor:
+        m.calls += 1
+        return m.layer(x) * m.calls
+
+    model = Functional(counted, nn.Linear(2, 2))
+    model.register_buffer("calls", torch.ones(1))
+    network, x = trace(model, torch.ones(1, 2)), torch.randn(3, 2)
+    first, second = (network.forward(network.weights, x) for _ in range(2))
+    assert model.calls.item() == 1
+    assert bits(first) == bits(second) == bits(model(x))
+
+
 THROUGH_MEMORY = {
     "a view of what is used again": lambda m, x: (y := m.layer(x), y.view(-1).relu_(), y)[2],
     "what has a view that is used again": lambda m, x: (y := m.layer(x), v := y.view(-1, 4), y.relu_(), v)[3],
@@ -176,7 +191,7 @@ THROUGH_MEMORY = {
 
 @pytest.mark.parametrize("function", THROUGH_MEMORY.values(), ids=THROUGH_MEMORY)
 def test_writing_into_shared_memory_is_refused_and_not_misread(function):
-    with pytest.raises(ModelError, match="(relu_|mul_) writes into memory that is read later as"):
+    with pytest.raises(ModelError, match=r"(relu_|mul_) writes into memory that is read later as"):
         trace(Functional(function, nn.Linear(8, 8)), torch.ones(3, 8))
 
 
@@ -378,7 +393,7 @@ class Uncopyable(nn.Linear):
 
 
 def training_norm(m: Functional, x: Tensor) -> Tensor:
-    return functional.batch_norm(m.layer(x), torch.zeros(3), torch.ones(3), training=True)
+    return functional.batch_norm(m.layer[0](x), m.layer[1].running_mean, m.layer[1].running_var, training=True)
 
 
 class Sharded(nn.Parameter):
@@ -400,17 +415,35 @@ REFUSED = {
     "lazy weights": (lambda: nn.LazyLinear(3), "'weight' has no shape yet"),
     "a class of their own": (of_own_class, "'weight' is a Sharded; weights of that kind"),
     "norm by the batch": (lambda: nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, track_running_stats=False)), "1: b"),
-    "norm in training": (lambda: Functional(training_norm, nn.Linear(3, 3)), "has no evaluation mode to score in"),
+    "norm in training": (
+        lambda: Functional(training_norm, nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))),
+        "has no evaluation mode to score in",
+    ),
     "no module": (lambda: len, "got builtin_function_or_method and Tensor, wanted an nn.Module"),
     "no tensor out": (lambda: Functional(lambda m, x: 3.0, nn.Linear(3, 3)), "the model's output is no tensor"),
     "pieces": (lambda: Functional(lambda m, x: m.layer(x).chunk(3, 1)[0], nn.Linear(3, 3)), "is no tensor operator"),
 }
 
 
+@pytest.fixture
+def torch_log() -> Iterator[list[str]]:
+    """Warnings and errors that torch logs; its loggers write to streams of their own and don't pass them on."""
+    heard: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    loggers = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict) if name.startswith("torch")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    yield heard
+    for logger in loggers:
+        logger.removeHandler(handler)
+
+
 @pytest.mark.parametrize(("model", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_scored_is_refused_in_one_line_and_nothing_is_printed(model, message, capfd):
+def test_what_cannot_be_scored_is_refused_in_one_line_and_nothing_is_printed(model, message, capfd, torch_log):
     with pytest.raises(ModelError) as caught:
         trace(model(), torch.ones(2, 3))
+    assert torch_log == []
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")

@@ -42,6 +42,7 @@ def usable_scores(case: Case) -> Iterator[Balances]:
     source="contract: scoring must not touch what it scores",
     impostor=mutating,
     grades=EXACT,
+    one_by_one=True,
 )
 def purity(case: Case) -> Iterator[Balances]:
     """Scoring leaves weights, biases, masks, data and torch's random state as they were, to the bit."""

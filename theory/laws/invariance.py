@@ -91,8 +91,8 @@ def unit_permutation(case: Case) -> Iterator[Balances]:
     if case.masks is not None:
         permuted = replace(permuted, masks=_reordered(case, case.masks, orders))
     expected = _reordered(case, case.scores, orders)
-    exact = case.exact & permuted.exact
-    yield from _compared(case, permuted.scores, expected, None if not bool(exact.all()) else counted)
+    # the permuted network holds the same numbers, and its sums the same terms: it is exact where this one is
+    yield from _compared(case, permuted.scores, expected, counted if bool(case.exact.all()) else None)
 
 
 def _compared(
@@ -112,7 +112,7 @@ def _compared(
             bound=bound(a) if bound else None,
             scale=largest.expand_as(a),
             label=lambda i, u, n=name, x=a, y=b: (  # type: ignore[misc]
-                f"weight {n}[{u}]: score {float(y[i, u]):.6g} before, {float(x[i, u]):.6g} after"
+                f"weight {n}[{u}]: score {float(y[i, u]) + 0:.6g} before, {float(x[i, u]) + 0:.6g} after"
             ),
         )
 

@@ -116,9 +116,11 @@ def _is_live(case: Case, index: int, masks: Masks) -> bool:
 def _death(case: Case, index: int, run: Trace) -> str:
     last = next(r for r in range(1, run.rounds + 1) if not _is_live(case, index, run.masks_at(r)))
     counts = run.kept[last - 1].tolist()
+    cut = float(run.cut[last - 1])
+    against = "" if math.isnan(cut) else f" against a cut of {cut:.6g}"
     return (
         f"the last path died in round {last} of {run.rounds}, which left {sum(counts)} weights, by layer {counts}; "
-        f"it pruned scores of {float(run.mass[last - 1]):.6g} against a cut of {float(run.cut[last - 1]):.6g}"
+        f"it pruned scores of {float(run.mass[last - 1]):.6g}{against}"
     )
 
 

@@ -17,8 +17,7 @@ Back = Callable[[Array], Array]  # from the slope by a layer's output to the slo
 
 def fractions(numbers: Any) -> Array:
     """An array of exact fractions."""
-    raw = np.array(numbers, dtype=np.float64)
-    return np.array([Fraction(float(v)) for v in raw.flat], dtype=object).reshape(raw.shape)
+    return np.vectorize(Fraction, otypes=[object])(np.array(numbers, dtype=np.float64))
 
 
 def saliencies(spec: NetSpec) -> dict[str, Array]:
@@ -105,8 +104,7 @@ def _conv(layer: Conv, weight: Array, sums: Array, x: Array) -> tuple[Array, Bac
 
 
 def _pool(layer: Pool, x: Array) -> tuple[Array, Back]:
-    k = layer.size
-    side = x.shape[1] // k
+    k, side = layer.size, x.shape[1] // layer.size
     windows = x[:, : side * k, : side * k].reshape(len(x), side, k, side, k).swapaxes(2, 3).reshape(-1, k * k)
     shares = np.full(windows.shape, Fraction(1, k * k), dtype=object)
     if layer.kind == "max":

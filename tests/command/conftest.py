@@ -1,0 +1,101 @@
+"""The command, run in this process: what it prints and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from reports.cli import main
+
+USERS_FILE = """
+import torch
+from prunelaws import Claim, scored
+
+def magnitude(network, state, probe):
+    return {n: w.abs() for n, w in state.effective.items()}
+
+def raises(network, state, probe):
+    raise RuntimeError("boom")
+
+def wrong_shapes(network, state, probe):
+    return {n: w.abs().sum() for n, w in state.effective.items()}
+
+def not_a_number(network, state, probe):
+    return {n: w.abs() * float("nan") for n, w in state.effective.items()}
+
+def nothing(network, state, probe):
+    return None
+
+def changes_weights(network, state, probe):
+    for weight in network.weights.values():
+        weight.mul_(2)
+    return {n: w.abs() for n, w in state.effective.items()}
+
+liar = scored("liar", magnitude, claims={Claim.NEURON_CONSERVED})
+honest = scored("honest", magnitude, claims={Claim.POSITIVE, Claim.SIGN_INVARIANT})
+number = 3
+
+def small():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)), torch.ones(1, 6)
+
+def no_layers():
+    return torch.nn.ReLU(), torch.ones(1, 6)
+
+def broken_weights(value=float("nan")):
+    model, example = small()
+    with torch.no_grad():
+        model[0].weight[0, 0] = value
+    return model, example
+
+def infinite_weights():
+    return broken_weights(float("inf"))
+
+def not_a_model():
+    return 1, 2
+
+def data():
+    return torch.ones(2, 6), torch.tensor([0, 2]), torch.nn.functional.cross_entropy
+
+def not_data():
+    return torch.ones(2, 6)
+"""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one call of the command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the user's file mine.py in it."""
+    (tmp_path / "mine.py").write_text(USERS_FILE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Call `prunelaws` with these arguments."""
+
+    def call(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["prunelaws", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        captured = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return Ended(end.value.code, captured.out, captured.err)
+
+    return call

@@ -1,0 +1,114 @@
+"""The other verbs: prune, list, explain, repro."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Run
+
+from pruning.maskfile import load_masks
+from theory.laws import catalogue
+
+
+def test_prune_prints_what_was_kept_round_by_round(run: Run) -> None:
+    ended = run("prune", "synflow", "--model", "mine.py:small", "--compression", "10", "--rounds", "5", "--json")
+    result = json.loads(ended.out)
+    assert ended.status == 0
+    assert (result["kept"], result["total"]) == (7, 72)
+    assert [layer["size"] for layer in result["layers"]] == [48, 24]
+    assert sum(layer["kept"] for layer in result["layers"]) == 7
+    assert [r["kept"] for r in result["rounds"]] == [r["target"] for r in result["rounds"]]
+    assert all(r["pruned_mass"] < r["cut_mass"] for r in result["rounds"])
+
+
+def test_prune_has_no_cut_mass_without_an_objective(run: Run) -> None:
+    result = json.loads(run("prune", "random", "--model", "mine.py:small", "--compression", "2", "--json").out)
+    assert [r["cut_mass"] for r in result["rounds"]] == [None]
+
+
+def test_masks_that_are_written_can_be_read(run: Run, folder: Path) -> None:
+    arguments = ("--model", "mine.py:small", "--compression", "8", "-o", "masks.safetensors")
+    assert run("prune", "magnitude", *arguments).status == 0
+    weights = {"0.weight": torch.empty(8, 6), "2.weight": torch.empty(3, 8)}
+    masks, provenance = load_masks(folder / "masks.safetensors", weights)
+    assert masks.kept == 9
+    assert provenance["pruner"] == "magnitude"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--compression", "0.5"), "compression is 0.5, wanted 1 or more"),
+        (("--compression", "0"), "wanted 1 or more"),
+        (("--compression", "nan"), "wanted 1 or more"),
+        (("--compression", "1000"), "below one weight; the highest possible compression is 72"),
+        (("--compression", "2", "--schedule", "nonsense"), "there is no schedule 'nonsense'"),
+        (("--compression", "2", "--schedule", "one-shot", "--rounds", "3"), "a one-shot schedule has 1 round"),
+        (("--compression", "2", "--rounds", "0"), "--rounds"),
+        ((), "--compression"),
+    ],
+)
+def test_prune_refuses_what_can_not_be(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    ended = run("prune", "magnitude", "--model", "mine.py:small", *arguments)
+    assert ended.status == 2
+    assert said in ended.err
+    assert ended.out == ""
+
+
+def test_a_scorer_that_fails_while_pruning_breaks_a_contract(run: Run) -> None:
+    ended = run("prune", "mine.py:raises", "--model", "mine.py:small", "--compression", "2")
+    assert ended.status == 1
+    assert "raised RuntimeError: boom" in ended.err
+
+
+def test_the_list_of_laws_is_complete(run: Run) -> None:
+    rows = json.loads(run("list", "--laws", "--json").out)
+    assert [row["name"] for row in rows] == list(catalogue())
+    assert {"id", "name", "statement", "source", "subject", "claim", "grades"} <= set(rows[0])
+    assert all(row["name"] in run("list", "--laws").out for row in rows[:3])
+
+
+def test_the_list_of_what_is_built_in(run: Run) -> None:
+    found = json.loads(run("list", "--json").out)
+    assert set(found["pruners"]) == {"synflow", "snip", "grasp", "magnitude", "random"}
+    assert "vgg16_bn" in found["models"]
+    assert "dense, integer" in found["families"]
+
+
+@pytest.mark.parametrize("law", list(catalogue()))
+def test_explain_says_what_a_law_is_and_shows_it_broken(run: Run, law: str) -> None:
+    ended = run("explain", law)
+    assert ended.status == 0
+    assert catalogue()[law].statement in ended.out
+    assert catalogue()[law].impostor.name in ended.out
+
+
+def test_explain_of_no_law(run: Run) -> None:
+    assert run("explain", "nonsense").status == 2
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"law": "A1"}', "null"])
+def test_a_file_that_is_no_witness(run: Run, folder: Path, text: str) -> None:
+    (folder / "witness.json").write_text(text)
+    ended = run("repro", "witness.json")
+    assert ended.status == 2
+    assert "is no witness" in ended.err
+
+
+def test_a_witness_that_is_missing(run: Run) -> None:
+    assert run("repro", "absent.json").status == 2
+
+
+def test_a_failure_that_is_gone_is_said_to_be(run: Run, folder: Path) -> None:
+    run("verify", "mine.py:liar", "--laws", "A1", "--examples", "16", "-o", "out")
+    witness = next((folder / "out" / "witnesses").iterdir())
+    ended = run("repro", str(witness), "--pruner", "synflow")
+    assert ended.status == 0
+    assert "the failure is gone" in ended.out
+
+
+def test_help_teaches(run: Run) -> None:
+    for verb in ("verify", "prune", "list", "explain", "repro"):
+        assert "Usage" in run(verb, "--help").out
+    assert "Exit status" in run("--help").out

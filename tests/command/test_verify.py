@@ -1,0 +1,147 @@
+"""`prunelaws verify`: exit statuses, messages and files."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+from reports.record import from_json
+
+QUICK = ("--examples", "16")
+
+
+def test_a_claim_that_is_broken_is_refuted_in_four_lines(run: Run) -> None:
+    ended = run("verify", "mine.py:liar", "--laws", "neuron_conservation", *QUICK)
+    assert ended.status == 1
+    block = next(b for b in ended.out.split("\n\n") if b.startswith("liar claims")).splitlines()
+    assert block[0] == "liar claims 'neuron conserved' but breaks neuron_conservation"
+    assert [line.split()[0] for line in block[1:]] == ["law", "network", "where"]
+    assert "Net(Dense([[" in block[2]
+    assert " in, " in block[3] and "rerun: prunelaws repro " in block[3]
+    assert "Traceback" not in ended.out + ended.err
+
+
+def test_the_rerun_command_that_is_printed_works(run: Run) -> None:
+    ended = run("verify", "mine.py:liar", "--laws", "A1", *QUICK)
+    command = ended.out.split("rerun: prunelaws ")[1].splitlines()[0].split()
+    again = run(*command)
+    assert again.status == 1
+    assert again.out.startswith("liar breaks neuron_conservation")
+
+
+def test_claims_that_are_kept_end_well(run: Run) -> None:
+    ended = run("verify", "mine.py:honest", *QUICK)
+    assert ended.status == 0
+    assert "every claim and contract kept" in ended.out
+    assert "REFUTED" not in ended.out.split("(held*")[0]
+
+
+def test_a_bare_function_is_held_to_contracts_only(run: Run) -> None:
+    ended = run("verify", "mine.py:magnitude", *QUICK)
+    assert ended.status == 0
+    assert "broken" in next(line for line in ended.out.splitlines() if line.startswith("A1 "))
+    assert "--claim" in ended.err and "claims=[" in ended.err
+    assert "--claim 'positive'" in ended.err and "--claim 'neuron conserved'" not in ended.err
+
+
+def test_a_bare_function_can_be_held_to_a_claim(run: Run) -> None:
+    assert run("verify", "mine.py:magnitude", "--claim", "NEURON_CONSERVED", "--laws", "A1", *QUICK).status == 1
+    assert run("verify", "mine.py:magnitude", "--claim", "positive", "--laws", "S2", *QUICK).status == 0
+
+
+@pytest.mark.parametrize(
+    ("pruner", "said"),
+    [
+        ("raises", "raised RuntimeError: boom"),
+        ("wrong_shapes", "has shape (), wanted"),
+        ("not_a_number", "NaN"),
+        ("nothing", "returned NoneType, wanted a mapping"),
+        ("changes_weights", "scoring changed weight"),
+    ],
+)
+def test_a_broken_contract_fails_without_a_traceback(run: Run, pruner: str, said: str) -> None:
+    ended = run("verify", f"mine.py:{pruner}", "--laws", "usable_scores,purity", *QUICK)
+    assert ended.status == 1
+    assert said in ended.out
+    assert "Traceback" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nonsense",), "there is no pruner 'nonsense'; built in are grasp, magnitude, random, snip, synflow"),
+        (("absent.py:thing",), "there is no file 'absent.py'"),
+        (("mine.py:absent",), "mine.py has no 'absent'"),
+        (("mine.py:number",), "is a int, wanted"),
+        (("no.such.module:thing",), "no.such.module can't be imported"),
+        (("synflow", "--laws", "nonsense"), "there is no law 'nonsense'"),
+        (("synflow", "--claim", "nonsense"), "there is no claim 'nonsense'"),
+        (("synflow", "--examples", "0"), "examples is 0, wanted at least 1"),
+        (("synflow", "--device", "nonsense"), "the device 'nonsense' can't be used here"),
+        (("synflow", "--model", "nonsense"), "there is no model 'nonsense'"),
+        (("synflow", "--model", "mine.py:no_layers"), "no prunable layer"),
+        (("synflow", "--model", "mine.py:broken_weights"), "NaN or infinite"),
+        (("synflow", "--model", "mine.py:infinite_weights"), "NaN or infinite"),
+        (("synflow", "--model", "mine.py:not_a_model"), "returned (int, int), wanted (model, example_inputs)"),
+        (("synflow", "--model", "mine.py:small", "--data", "mine.py:not_data"), "wanted (inputs, targets, loss)"),
+        (("synflow", "synflow"), "two of the pruners are named 'synflow'"),
+        (("--nonsense",), "--nonsense"),
+        (("synflow", "-o", "mine.py"), "can't be written to"),
+    ],
+)
+def test_a_users_mistake_is_one_clear_line(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    ended = run("verify", *arguments)
+    assert ended.status == 2
+    assert said in ended.err
+    assert ended.out == ""
+    assert len([line for line in ended.err.splitlines() if line.startswith("prunelaws: ")]) == 1
+    assert "Traceback" not in ended.err
+
+
+def test_the_files_that_are_written(run: Run, folder: Path) -> None:
+    ended = run("verify", "magnitude", "--laws", "A1,M1", *QUICK, "-o", "there", "--json")
+    record = from_json((folder / "there" / "run.json").read_text())
+    assert from_json(ended.out) == record
+    assert "<html" in (folder / "there" / "report.html").read_text()
+    assert (folder / "there" / "report.md").read_text().startswith("#")
+    witness = json.loads(next((folder / "there" / "witnesses").iterdir()).read_text())
+    assert witness["law"] == "neuron_conservation"
+
+
+def test_the_same_seed_gives_the_same_verdicts(run: Run) -> None:
+    def verdicts(seed: str) -> object:
+        record = json.loads(run("verify", "snip", "--laws", "A1,S2", *QUICK, "--seed", seed, "--json").out)
+        return [{k: v for k, v in each.items() if k != "seconds"} for each in record["verdicts"]]
+
+    first = verdicts("1")
+    assert verdicts("1") == first
+    assert verdicts("2") != first
+
+
+def test_a_model_is_verified_along_a_run(run: Run) -> None:
+    ended = run("verify", "synflow", "--model", "mine.py:small", "--rounds", "8", *QUICK, "--json")
+    assert ended.status == 0
+    record = json.loads(ended.out)
+    grounds = {v["ground"] for v in record["verdicts"]}
+    assert {"mine.py:small, 8 rounds", *(f"mine.py:small, round {r} of 8" for r in (0, 2, 4, 6, 8))} <= grounds
+    along = [v for v in record["verdicts"] if v["ground"] == "mine.py:small, 8 rounds"]
+    assert {v["law"]: v["outcome"] for v in along} | {"maximal_critical_compression": ""} == {
+        "union_bound": "held",
+        "exact_budget": "held",
+        "nested_masks": "held",
+        "maximal_critical_compression": "",
+    }
+
+
+def test_data_is_used_for_the_pruners_that_ask_for_it(run: Run) -> None:
+    quick = ("verify", "snip", "--laws", "A1,S1", *QUICK, "--model", "mine.py:small")
+    with_data = run(*quick, "--data", "mine.py:data", "--json")
+    assert with_data.status == 0
+    assert json.loads(with_data.out)["runs"][0]["digest"] != json.loads(run(*quick, "--json").out)["runs"][0]["digest"]
+
+
+def test_nothing_checked_is_no_success(run: Run) -> None:
+    ended = run("verify", "magnitude", "--laws", "union_bound", *QUICK)
+    assert ended.status == 3
+    assert "verifies nothing" in ended.err

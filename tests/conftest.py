@@ -1,0 +1,9 @@
+"""Tests that run side by side get one thread each: with more they would wait for each other."""
+
+import os
+
+import torch
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start
+    torch.set_num_threads(1)

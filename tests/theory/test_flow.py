@@ -1,0 +1,283 @@
+"""measure_flow: its absolute saliency, its bound, and that `exact` is only said of what is exact."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from subjects import (
+    CONSERVATION,
+    CORRECT,
+    FAMILIES,
+    MODELS,
+    Block,
+    Fork,
+    Scale,
+    cases,
+    chain,
+    closed,
+    literal,
+    signed,
+    traced,
+)
+from torch import nn
+
+from pruning.pruners.snip import snip
+from pruning.pruners.synflow import synflow
+from theory import numerics
+from theory.case import Case
+from theory.judge import judge, out_of_scope
+from theory.law import Grade
+from theory.networks.conv import conv_integer
+from theory.networks.dense import dense_integer, dense_real
+from theory.networks.spec import Conv, Dense, Flatten, NetSpec, Pool, Shape
+from theory.oracles.exact import fractions, saliencies
+
+
+def test_absolute_saliency_is_the_brute_force_sum():
+    """T = |w| * sum over samples of |d| * |a|, by hand on a chain of two layers with biases."""
+    for case in cases(replace(dense_integer, name="two layers"), signed, 40, 1):
+        if len(case.graph.edges) != 2:
+            continue
+        net, (x, target) = case.batch.problem(0).network, case.batch.problem(0).batch
+        (n1, w1), (n2, w2) = net.weights.items()
+        b1, b2 = (net.fixed.get(n.replace("weight", "bias"), torch.zeros(len(w))) for n, w in ((n1, w1), (n2, w2)))
+        z = x @ w1.T + b1
+        a = z.clamp(min=0)
+        d2 = a @ w2.T + b2 - target
+        d1 = (d2 @ w2) * (z > 0)
+        t1, t2 = w1.abs() * (d1.abs().T @ x.abs()), w2.abs() * (d2.abs().T @ a.abs())
+        biases = (b1.abs() * d1.abs().sum(0)) if net.fixed else torch.zeros(len(w1))
+        (hidden,) = case.graph.hidden
+        assert torch.equal(case.flow.mass[str(hidden.index)][0], t1.sum(1) + t2.sum(0) + biases)
+        assert float(case.flow.total[0]) == float(t1.sum() + t2.sum())
+        assert float(case.flow.input[0]) == float((x * (d1 @ w1)).sum())
+        assert float(case.flow.output[0]) == float(((d2 + target) * d2).sum())
+
+
+def test_synflow_has_the_scores_themselves_as_absolute_saliency():
+    for case in itertools.chain(*(cases(f, synflow, 6, 4) for f in FAMILIES)):
+        total = torch.stack([s.flatten(1).sum(1) for s in case.scores.values()]).sum(0)
+        assert torch.allclose(case.flow.total, total, rtol=numerics.gamma(case.total, torch.float64), atol=0)
+        assert all(not f.any() for f in case.bias_flows.values()), "SynFlow sees no bias"
+        for junction in case.hidden:
+            around, rounding = case.scale_at(junction), numerics.gamma(2 * case.total, torch.float64)
+            assert torch.allclose(case.flow.mass[str(junction.index)], around, rtol=rounding, atol=0)
+
+
+@pytest.mark.parametrize("family", [dense_integer, conv_integer], ids=lambda f: f.name)
+def test_what_counts_as_exact_is_exact(family):
+    """Granted on nearly all small integers, and then the floats are the oracle's fractions."""
+    granted = 0
+    for case in cases(family, signed, 25, 1, seed=5):
+        if case.total > 250 or not bool(case.exact):
+            continue
+        granted += 1
+        expected = saliencies(NetSpec.of(case.batch, 0))
+        for name, found in (case.scores | case.bias_flows).items():
+            assert (fractions(found[0].numpy()) == expected[name]).all()
+    assert granted >= 5
+
+
+BIG = 2.0**27
+
+
+def exact_of(batch, pruner=signed) -> bool:
+    return bool(Case(batch, pruner).exact)
+
+
+def one_one_one(first: float, second: float, x: float = 1.0, target: float = 0.0, loss: str = "squared-error"):
+    numbers = {"0.weight": torch.tensor([[first]]), "2.weight": torch.tensor([[second]])}
+    wanted = torch.tensor([0]) if loss == "cross-entropy" else torch.tensor([[target]])
+    return literal(chain(1, 1, 1), numbers, torch.tensor([[x]]), wanted, loss)
+
+
+def test_exact_ends_where_a_partial_sum_reaches_two_to_the_53():
+    assert exact_of(one_one_one(2.0**12, 2.0**13)), "S = w^2 = 2^50, T of both layers 2^51"
+    assert not exact_of(one_one_one(2.0**13, 2.0**13)), "T = 2 * 2^52 is no longer below 2^53"
+    assert not exact_of(one_one_one(BIG, BIG))
+    assert not exact_of(one_one_one(BIG + 1, 1.0, x=BIG + 1, target=1.0))
+
+
+def test_exact_is_refused_where_sums_cancel_but_their_parts_do_not_fit():
+    numbers = {"0.weight": torch.tensor([[BIG + 1, -BIG - 1, 1.0]]).double(), "2.weight": torch.tensor([[1.0]])}
+    inputs = torch.tensor([[BIG + 1, BIG + 1, 1.0]], dtype=torch.float64)
+    assert not exact_of(literal(chain(3, 1, 1), numbers, inputs, torch.tensor([[0.0]])))
+
+
+def test_exact_is_refused_where_only_the_bias_does_not_fit():
+    """z = b + 3 - 3 with b just below 2^53: a sum on the way may round although its end does not."""
+    numbers = {
+        "0.weight": torch.tensor([[3.0, -3.0]]),
+        "0.bias": torch.tensor([2.0**53 - 1], dtype=torch.float64),
+        "2.weight": torch.tensor([[0.0]]),
+        "2.bias": torch.tensor([0.0]),
+    }
+    small = numbers | {"0.bias": torch.tensor([2.0**40])}
+    where = (torch.ones(1, 2), torch.tensor([[0.0]]))
+    assert exact_of(literal(chain(2, 1, 1, bias=True), small, *where))
+    assert not exact_of(literal(chain(2, 1, 1, bias=True), numbers, *where))
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        one_one_one(0.5, 1.0),
+        one_one_one(1.0, 1.0, x=0.5),
+        one_one_one(1.0, 1.0, target=0.5),
+        one_one_one(1 / 3, 3.0),
+    ],
+    ids=["weight", "input", "target", "third"],
+)
+def test_exact_is_refused_for_numbers_that_are_not_whole(batch):
+    assert not exact_of(batch)
+
+
+def test_exact_is_refused_under_cross_entropy():
+    """Its slopes are no integers, unless the softmax has saturated to the last bit."""
+    open_, refused = 0, 0
+    for case in cases(replace(dense_integer, loss="cross-entropy"), signed, 20, 8):
+        network = case.batch.problem(0).network
+        for i in range(case.batch.size):
+            problem = case.batch.problem(i)
+            p = problem.network.forward(problem.network.weights, problem.batch[0]).softmax(1)
+            if bool(((p > 0) & (p < 1)).any()):
+                open_ += 1
+                refused += not bool(case.exact[i])
+        assert network.weights
+    assert open_ == refused > 20
+
+
+def test_exact_is_refused_for_average_pools():
+    shape = Shape((Conv(1, 1, 1), Pool("avg", 2), Flatten(), Dense(1, 1)), (1, 2, 2), 1)
+    numbers = {"0.weight": torch.ones(1, 1, 1, 1), "3.weight": torch.ones(1, 1)}
+    where = (torch.ones(1, 1, 2, 2), torch.tensor([[0.0]]))
+    assert not exact_of(literal(shape, numbers, *where))
+    with_max = replace(shape, layers=(shape.layers[0], Pool("max", 2), *shape.layers[2:]))
+    assert exact_of(literal(with_max, numbers, *where))
+
+
+def test_exact_is_refused_for_scores_that_are_not_whole():
+    normed = replace(synflow, score=lambda *a: {n: s / 3 for n, s in synflow.score(*a).items()})
+    assert exact_of(one_one_one(2.0, 5.0), synflow)
+    assert not exact_of(one_one_one(2.0, 5.0), normed)
+
+
+def whole(shape, generator):
+    return torch.randint(-2, 3, shape, generator=generator)
+
+
+def test_exact_holds_through_forks_and_sums():
+    """A residual network of integers: granted, and then every balance is == ."""
+    model = closed(Block(norm=False), Block(norm=False), nn.MaxPool2d(4))
+    law = next(la for la in CONSERVATION if la.name == "neuron_conservation")
+    for pruner in CORRECT:
+        case = Case(traced(model, 8, whole), pruner)
+        judged = judge(law, case)
+        assert bool(case.exact.all()) and not judged.failures and judged.balances > 0
+        assert set(+judged.grades) == {Grade.EXACT.value}
+
+
+def test_exact_is_refused_where_cotangents_do_not_fit_together():
+    """Each way back carries less than 2^53, and so does their sum; the sums in between don't."""
+    top = 2.0**53
+    batch = traced(Fork(), 1, whole, inputs=(1, 2, 1, 1))
+    ways = [n for n in batch.weights if "ways" in n]
+    for factors, fits in (((3, 2, -3, -1), True), ((top - 1, top - 2, -(top - 1), -(top - 3)), False)):
+        numbers = dict(zip(ways, factors, strict=True)) | {"start.weight": 0}
+        weights = {n: torch.full_like(w, numbers[n]) for n, w in batch.weights.items()}
+        weights["start.weight"] = torch.tensor([1.0, -1.0], dtype=torch.float64).view(1, 1, 2, 1, 1)
+        one = replace(
+            batch, weights=weights, inputs=torch.ones_like(batch.inputs), targets=-torch.ones(1, 1, 1).double()
+        )
+        assert exact_of(one) is fits
+
+
+def test_a_hundred_scales_between_two_weights_round_within_the_bound():
+    """Nothing but operators without weights: the bound must count their roundings, there are hardly any others."""
+    ends = [nn.Conv2d(1, 1, 1, bias=False) for _ in range(2)]
+    model = nn.Sequential(ends[0], *(Scale() for _ in range(100)), ends[1], nn.Flatten())
+    law = next(la for la in CONSERVATION if la.name == "neuron_conservation")
+    for pruner in CORRECT:
+        judged = judge(law, Case(traced(model, 300, uneven, inputs=(1, 1, 1, 1)), pruner))
+        assert not judged.failures and bool(judged.live.all())
+
+
+def uneven(shape, generator):
+    """Between 1/2 and 3/2: a hundred of them neither vanish nor overflow."""
+    return 0.5 + torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_no_false_alarm_on_traced_models(name):
+    batch = traced(MODELS[name](), 24)
+    assert not batch.network.graph.objections
+    worst = 0.0
+    for pruner, law in itertools.product(CORRECT, CONSERVATION):
+        case = Case(batch, pruner, generic=True)
+        if out_of_scope(law, case) is None:
+            judged = judge(law, case)
+            assert not judged.failures and judged.margin is not None
+            worst = max(worst, judged.margin)
+    assert 0 < worst < 1
+
+
+def test_the_bound_holds_for_any_order_of_summation():
+    """256 equal scores, summed one by one, drift further than any pairwise sum: fan-out counts flattened features."""
+    shape = Shape((Conv(1, 1, 1), Flatten(), Dense(256, 1)), (1, 16, 16), 1)
+    for seed in range(20):
+        weight, other = torch.rand(2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        numbers = {"0.weight": weight.view(1, 1, 1, 1), "2.weight": other.expand(1, 256)}
+        case = Case(literal(shape, numbers, torch.ones(1, 1, 16, 16), torch.zeros(1, 1)), synflow)
+        (hidden,) = case.graph.hidden
+        one_by_one = float(np.cumsum(case.scores["2.weight"].flatten().numpy())[-1])
+        gap = abs(one_by_one - float(case.scores["0.weight"]))
+        assert gap <= float(case.flow.bound[str(hidden.index)][0, 0])
+
+
+def dipping(depth: int):
+    """Networks whose values almost vanish half-way, and whose saliency does not: the second half brings it back."""
+    half = depth // 2
+    shape = chain(*[5, 9, 4, 7, 6, 8, 3][: depth + 1], samples=2)
+
+    def batch(seed: int, size: int):
+        drawn = replace(dense_real, loss="squared-error").batch(shape, seed, size)
+        factors = [10.0 ** (-315 / half)] * half + [10.0 ** (300 / half)] * half
+        return replace(drawn, weights={n: w * f for (n, w), f in zip(drawn.weights.items(), factors, strict=True)})
+
+    return batch
+
+
+@pytest.mark.parametrize("depth", [4, 6])
+def test_underflow_raises_no_false_alarm(depth):
+    for pruner, law, seed in itertools.product(CORRECT, CONSERVATION, range(4)):
+        judged = judge(law, Case(dipping(depth)(seed, 200), pruner))
+        assert not judged.failures and bool(judged.live.any())
+
+
+@pytest.mark.parametrize("depth", [4, 6])
+def test_without_its_underflow_term_the_bound_would_raise_false_alarms(depth, monkeypatch):
+    monkeypatch.setattr(numerics, "eta", lambda dtype: 0.0)
+    law = next(la for la in CONSERVATION if la.name == "neuron_conservation")
+    assert judge(law, Case(dipping(depth)(0, 200), synflow)).failures
+
+
+def test_flow_is_refused_where_the_network_runs_twice():
+    twice = replace(snip, objective=lambda *a: snip.objective(*a) + snip.objective(*a))
+    with pytest.raises(ValueError, match="more than once"):
+        _ = Case(one_one_one(1.0, 2.0), twice).flow
+
+
+def test_gamma_and_units_are_those_of_the_type():
+    for dtype in (torch.float32, torch.float64):
+        one = torch.ones((), dtype=dtype)
+        u = numerics.unit_roundoff(dtype)
+        assert one + u == one and one + 2 * u > one
+        tiny = torch.tensor(numerics.eta(dtype), dtype=dtype)
+        assert tiny > 0 and tiny / 2 == 0
+        top = torch.tensor(numerics.largest_integer(dtype), dtype=dtype)
+        assert top + 1 == top and (top - 1) + 1 == top
+        assert numerics.gamma(3, dtype) == 3 * u / (1 - 3 * u)
+    with pytest.raises(ValueError, match="no bound"):
+        numerics.gamma(2**25, torch.float32)
