@@ -17,7 +17,7 @@ Back = Callable[[Array], Array]  # from the slope by a layer's output to the slo
 
 def fractions(numbers: Any) -> Array:
     """An array of exact fractions."""
-    return np.vectorize(Fraction, otypes=[object])(np.array(numbers, dtype=np.float64))
+    return np.array(np.vectorize(Fraction, otypes=[object])(np.array(numbers, dtype=np.float64)))
 
 
 def saliencies(spec: NetSpec) -> dict[str, Array]:
