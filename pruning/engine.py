@@ -232,12 +232,19 @@ class _Log:
 def _cut(network: Network, pruner: Pruner, state: State, probe: Probe) -> Tensor:
     if pruner.objective is None:
         return torch.tensor(torch.nan, dtype=torch.float64)
+    with torch.no_grad():
+        return call_objective(pruner, network, state.effective, probe).detach().cpu()
+
+
+def call_objective(pruner: Pruner, network: Network, weights: Tensors, probe: Probe) -> Tensor:
+    """The pruner's objective R as a tensor of no dimensions. Raises ScoreError where it raised or gave no number."""
+    who = f"the objective of {pruner.name!r}"
+    assert pruner.objective is not None
     try:
-        with torch.no_grad():
-            value = pruner.objective(network, state.effective, probe)
+        value = pruner.objective(network, weights, probe)
     except Exception as error:
-        raise ScoreError(f"the objective of {pruner.name!r} raised {retold(error)}") from error
+        raise ScoreError(f"{who} raised {retold(error)}") from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ScoreError(f"the objective of {pruner.name!r} returned {got}, wanted a tensor of one number")
-    return value.detach().cpu().reshape(())
+        raise ScoreError(f"{who} returned {got}, wanted a tensor of one number")
+    return value.reshape(())

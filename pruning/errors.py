@@ -1,4 +1,8 @@
-"""Errors of other code, retold in one line."""
+"""Errors: of models that can't be scored, and those of other code, retold in one line."""
+
+
+class ModelError(ValueError):
+    """A model that can't be scored, with the reason and what to do."""
 
 
 def retold(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import logging
 import warnings
@@ -12,19 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
-from torch.nn.utils import prune as torch_prune
 
-from pruning.errors import retold
-from pruning.graph import INPUT, Node, Param, Value, build
+from pruning.errors import ModelError, retold
+from pruning.graph import INPUT, Node, Param, Value
 from pruning.masks import Masks
 from pruning.network import Network
+from pruning.survey import build
+from pruning.unwrap import copied, refuse_unscorable, unwrap
 
 aten = torch.ops.aten
-
-
-class ModelError(ValueError):
-    """A model that can't be scored, with the reason and what to do."""
 
 
 def trace(model: nn.Module, example: Tensor) -> Network:
@@ -36,9 +31,9 @@ def trace(model: nn.Module, example: Tensor) -> Network:
     Raises ModelError for sharded models, models that torch.export can't trace or that lie on another
     device or in another dtype than `example`, and models without a linear or convolution weight.
     """
-    _refuse_unscorable(model, example)
-    plain = _copied(model).eval().requires_grad_(False)
-    initial = _unwrap(plain)
+    refuse_unscorable(model, example)
+    plain = copied(model).eval().requires_grad_(False)
+    initial = unwrap(plain)
     program = _export(plain, example)
     nodes, found = _translate(program, _first_names(plain))
     params = found.tensors
@@ -58,76 +53,10 @@ def trace(model: nn.Module, example: Tensor) -> Network:
     return Network(graph, weights, fixed, neutral, example, masks)
 
 
-def _refuse_unscorable(model: nn.Module, example: Tensor) -> None:
-    if not isinstance(model, nn.Module) or not isinstance(example, Tensor):
-        raise ModelError(f"got {type(model).__name__} and {type(example).__name__}, wanted an nn.Module and one tensor")
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    for name, tensor in tensors:
-        if nn.parameter.is_lazy(tensor):
-            raise ModelError(f"{name!r} has no shape yet; run the model once, so that its lazy layers take theirs")
-        if type(tensor) not in (nn.Parameter, Tensor, nn.Buffer):
-            raise ModelError(
-                f"{name!r} is a {type(tensor).__name__}; weights of that kind (sharded or quantised) "
-                "can't be swapped for scoring. Give the plain, gathered model"
-            )
-        if tensor.is_meta:
-            raise ModelError(f"{name!r} lies on the meta device and has no values; load the weights first")
-        if tensor.device != example.device:
-            raise ModelError(f"{name!r} lies on {tensor.device} and the example input on {example.device}; move one")
-    if example.dim() < 1 + example.is_floating_point():
-        raise ModelError(
-            f"the example input has shape {tuple(example.shape)}; wanted a batch, samples along its first axis"
-        )
-    # torch.export does not mind, and the first run would
-    types = {tensor.dtype for _, tensor in tensors if tensor.is_floating_point()}
-    if types and example.is_floating_point() and example.dtype not in types:
-        raise ModelError(
-            f"the example input is {example.dtype} and the weights of {type(model).__name__} are "
-            f"{', '.join(sorted(map(str, types)))}; convert one"
-        )
-
-
-def _copied(model: nn.Module) -> nn.Module:
-    """A deep copy. Tensors that hooks compute (weight = weight_orig * mask) are copied as values: deepcopy refuses."""
-    held = [value for module in model.modules() for value in vars(module).values()]
-    derived = {id(t): t.detach().clone() for t in held if isinstance(t, Tensor) and not t.is_leaf}
-    try:
-        return copy.deepcopy(model, derived)
-    except Exception as error:
-        raise ModelError(
-            f"{type(model).__name__} can't be copied, and scoring must not touch the original: {retold(error)}"
-        ) from error
-
-
-def _unwrap(model: nn.Module) -> dict[str, Tensor]:
-    """Bake pruning hooks and parametrizations into plain weights; the masks found, by weight name."""
-    masks: dict[str, Tensor] = {}
-    for path, module in model.named_modules():
-        dot = path + "." if path else ""
-        if parametrize.is_parametrized(module):
-            _bake(module)
-        for name in [n.removesuffix("_mask") for n, _ in module.named_buffers(recurse=False) if n.endswith("_mask")]:
-            if f"{name}_orig" in dict(module.named_parameters(recurse=False)):
-                masks[dot + name] = module.get_buffer(f"{name}_mask").bool()
-                torch_prune.remove(module, name)  # type: ignore[no-untyped-call]
-    return masks
-
-
 def _first_names(model: nn.Module) -> dict[str, str]:
     """Every name of a parameter to the one that `named_parameters` gives it: tied weights have several."""
     first: dict[int, str] = {}
     return {n: first.setdefault(id(p), n) for n, p in model.named_parameters(remove_duplicate=False)}
-
-
-def _bake(module: nn.Module) -> None:
-    # a parametrization is a property of a class made for one module, and a deep copy shares that class:
-    # taken off there, it would be gone from the original as well
-    shared = type(module)
-    module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
-    parametrizations = module.parametrizations
-    assert isinstance(parametrizations, nn.ModuleDict)
-    for name in list(parametrizations):
-        parametrize.remove_parametrizations(module, name, leave_parametrized=True)
 
 
 def _export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:

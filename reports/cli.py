@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from reports.live import Live
 
 OK, FAILED, USAGE, UNVERIFIED, INTERRUPTED = 0, 1, 2, 3, 130
 DEFAULT_OUT = Path("reports/out")
@@ -79,7 +79,7 @@ def verify(
     _refuse_twins([pruner.name for pruner, _ in loaded])
     files.prepare(out)
     models = [Model(name, loading.load_model(name, seed, where, data, classes), rounds) for name in model or []]
-    live = _Live()
+    live = Live()
     with live:
         run = run_verification(
             [pruner for pruner, _ in loaded],
@@ -131,7 +131,7 @@ def prune(
     plan = _usage(lambda: pruning_run.planned(problem, compression, schedule, count))
     if out is not None:
         files.prepare(out.parent)
-    live = _Live()
+    live = Live()
     try:
         with live:
             trace = run_pruning(
@@ -250,38 +250,6 @@ def _print_table(columns: list[str], rows: Iterable[list[Any]]) -> None:
 
 def _note(text: str) -> None:
     sys.stderr.write(f"prunelaws: {text}\n")
-
-
-class _Live:
-    """A progress bar on stderr with the failures as they come; silent where nobody watches."""
-
-    def __init__(self) -> None:
-        console = Console(stderr=True, highlight=False, markup=False)
-        self._watched = console.is_terminal and not os.environ.get("CI")
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=console, transient=True, disable=not self._watched)
-        self._task = self._bar.add_task("starting", total=None)
-        self._place = ""
-
-    def __enter__(self) -> _Live:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def step(self, what: str, done: int, steps: int) -> None:
-        """Say what is being done; unwatched, only when the pruner or the network changes."""
-        self._bar.update(self._task, description=what, completed=done, total=steps)
-        place = what.split(":")[0]
-        if not self._watched and place != self._place:
-            self._place = place
-            sys.stderr.write(f"{place} ({done} of {steps} done)\n")
-
-    def verdict(self, verdict: Any) -> None:
-        """Show a refuted claim at once."""
-        if verdict.failed:
-            self._bar.console.print(f"{verdict.pruner}: {verdict.law} fails on {verdict.ground}: {verdict.where}")
 
 
 def main() -> None:

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pruning.errors import ModelError
 from pruning.models import built_in as built_in_models
 from pruning.models import make
 from pruning.network import check_finite
 from pruning.problem import Loss, Problem
 from pruning.pruner import Claim, Pruner, scored
 from pruning.pruners import built_in as built_in_pruners
-from pruning.trace import ModelError, trace
+from pruning.trace import trace
 from theory.law import Law
 from theory.laws import catalogue
 

@@ -11,16 +11,17 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pruning.engine import Trace, call_scorer, check_scores, prune
+from pruning.engine import Trace, call_objective, call_scorer, check_scores, prune
 from pruning.graph import Graph, Junction
 from pruning.masks import Masks
 from pruning.network import Network
 from pruning.problem import Probe, Problem
 from pruning.pruner import Pruner, State
 from pruning.schedule import exponential
-from theory.law import Bound, Trait
-from theory.networks.spec import Batch
-from theory.numerics import Flow, gamma, largest_integer, measure_flow, path_roundings
+from theory.flow import Flow, UnreadableFlow, measure_flow, path_roundings
+from theory.networks.batch import Batch
+from theory.numerics import Bound, gamma, largest_integer
+from theory.traits import Trait, traits_of
 
 PerProblem = Callable[[Problem, Masks], dict[str, Tensor]]
 
@@ -71,11 +72,8 @@ class Case:
     @cached_property
     def traits(self) -> frozenset[Trait]:
         """What holds of the network as a whole."""
-        found = {Trait.HOMOGENEOUS: not self.graph.objections, Trait.CHAIN: self.graph.is_chain}
-        found[Trait.MULTILINEAR] = not any("max_pool" in node.kind for node in self.graph.nodes)
-        found[Trait.SMALL] = self.batch.shape is not None
-        found[Trait.GENERIC] = self.generic
-        return frozenset(trait for trait, holds in found.items() if holds)
+        own = {Trait.SMALL: self.batch.shape is not None, Trait.GENERIC: self.generic}
+        return frozenset(traits_of(self.graph) | {trait for trait, holds in own.items() if holds})
 
     @property
     def looped(self) -> int:
@@ -128,9 +126,8 @@ class Case:
         """The objective R under other weights: (batch,)."""
 
         def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
-            assert self.pruner.objective is not None
-            state = State(problem.network.weights, masks)
-            return {"R": self.pruner.objective(problem.network, state.effective, Probe(problem))}
+            effective = masks.apply(problem.network.weights)
+            return {"R": call_objective(self.pruner, problem.network, effective, Probe(problem))}
 
         return replace(self, batch=replace(self.batch, weights=dict(weights))).each(one)["R"]
 
@@ -139,15 +136,17 @@ class Case:
         """The flow of the objective; None without one, or where its bound is not derived."""
         if self.pruner.objective is None or self.graph.objections:
             return None
-        return Flow.of(self.each(self._flow_of_one))
+        try:
+            return Flow.of(self.each(self._flow_of_one))
+        except UnreadableFlow:
+            return None  # the order test judges instead
 
     def _flow_of_one(self, problem: Problem, masks: Masks) -> dict[str, Tensor]:
-        objective, network = self.pruner.objective, problem.network
-        assert objective is not None
+        network = problem.network
         effective = masks.apply(network.weights)
 
         def tapped(fixed: Mapping[str, Tensor], tap: Callable[[str, Tensor], Tensor]) -> Tensor:
-            return objective(replace(network, fixed=fixed, tap=tap), effective, Probe(problem))
+            return call_objective(self.pruner, replace(network, fixed=fixed, tap=tap), effective, Probe(problem))
 
         return measure_flow(network.graph, effective, network.fixed, tapped).flat()
 
@@ -172,12 +171,13 @@ class Case:
             return {}
 
         def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
-            objective, network = self.pruner.objective, problem.network
-            assert objective is not None
+            network = problem.network
             effective = masks.apply(network.weights)
-            slopes = torch.func.grad(lambda f: objective(replace(network, fixed=f), effective, Probe(problem)))(
-                dict(network.fixed)
-            )
+
+            def value(fixed: dict[str, Tensor]) -> Tensor:
+                return call_objective(self.pruner, replace(network, fixed=fixed), effective, Probe(problem))
+
+            slopes = torch.func.grad(value)(dict(network.fixed))
             return {s.name: s.into(network.fixed[s.name] * slopes[s.name]) for s in network.graph.sources}
 
         return self.each(one)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from pruning.engine import ScoreError
 from theory.case import Case
-from theory.law import Balances, Grade, Law, Trait
+from theory.law import Balances, Grade, Law
 from theory.numerics import ORDER_BITS, order_gain
+from theory.traits import Trait
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from pruning.pruner import Claim, Pruner
-
-if TYPE_CHECKING:
-    from theory.case import Case
-    from theory.networks.spec import NetSpec
+from theory.case import Case
+from theory.networks.spec import NetSpec
+from theory.numerics import Bound
+from theory.traits import Trait
 
 
 class Subject(StrEnum):
@@ -25,30 +24,12 @@ class Subject(StrEnum):
     OBJECTIVE = "objective"
 
 
-class Trait(StrEnum):
-    """What a law may need of a network."""
-
-    HOMOGENEOUS = "every unit positively homogeneous of degree 1, no tied weight"
-    CHAIN = "layers in sequence, each a cut between input and output"
-    MULTILINEAR = "no max between paths: R is a polynomial"
-    GENERIC = "real-valued weights: no exact ties or cancellations"
-    SMALL = "small enough for the law's own pruning run"
-
-
 class Grade(StrEnum):
     """How strong the evidence of a balance is, strongest first."""
 
     EXACT = "exact"  # ==, every number on the way certified to be representable
     ROUNDED = "rounded"  # a rounding bound derived for this law
     ORDER = "order"  # the residual must fall with the precision
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What rounding may do to a balance: 0 where `exact`, per problem; tensors are (batch, unit) and (batch,)."""
-
-    size: Tensor
-    exact: Tensor
 
 
 @dataclass(frozen=True)
@@ -125,7 +106,7 @@ def _balances(
     return Balances(name, left, right, bound, size, inequality, where)
 
 
-Measure = Callable[["Case"], Iterable[Balances]]
+Measure = Callable[[Case], Iterable[Balances]]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from theory.networks.spec import Act, Conv, Dense, Flatten, Layer, NetSpec, Pool, Shape, parameter_count
+from theory.networks.shape import Act, Conv, Dense, Flatten, Layer, Pool, Shape, parameter_count
+from theory.networks.spec import NetSpec
 
 Breaks = Callable[[NetSpec], bool]
 

@@ -14,10 +14,11 @@ from pruning.engine import ScoreError
 from pruning.pruner import Claim, Pruner
 from theory.case import Case
 from theory.judge import Failure, Judgement, judge, out_of_scope
-from theory.law import Law, Subject, Trait
+from theory.law import Law, Subject
 from theory.minimise import minimise
 from theory.networks.family import Family, examples
 from theory.networks.spec import NetSpec
+from theory.traits import Trait
 from theory.verdict import Outcome, Verdict, Witness
 from theory.witnesses import Corpus
 

@@ -20,8 +20,8 @@ from pruning.pruner import Claim, Pruner
 from pruning.schedule import exponential
 from theory.case import Case
 from theory.law import Law
+from theory.networks.batch import Batch
 from theory.networks.family import Family
-from theory.networks.spec import Batch
 from theory.search import Budget, Ground, family_ground, search
 from theory.verdict import Run, RunRecord, Verdict
 from theory.witnesses import Corpus

@@ -13,11 +13,12 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils import prune as torch_prune
 
+from pruning.errors import ModelError
 from pruning.graph import Graph
 from pruning.models import make
 from pruning.network import Network
-from pruning.trace import ModelError, trace
-from theory.networks.spec import Act, Conv, Dense, Flatten, Pool, Shape, graph_of, module_of
+from pruning.trace import trace
+from theory.networks.shape import Act, Conv, Dense, Flatten, Pool, Shape, graph_of, module_of
 
 SHAPES = {
     "dense": Shape((Dense(4, 3, True), Act("relu"), Dense(3, 2, True)), (4,), 2),

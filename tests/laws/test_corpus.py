@@ -9,7 +9,8 @@ from test_laws import BROKEN, BUDGET
 from pruning.pruners import built_in as pruners
 from theory.laws import catalogue
 from theory.networks import built_in as families
-from theory.networks.spec import Conv, Dense, NetSpec
+from theory.networks.shape import Conv, Dense
+from theory.networks.spec import NetSpec
 from theory.search import family_ground, rerun, search
 from theory.verdict import Outcome, Witness
 from theory.witnesses import CORPUS, load_corpus, read_witness, save_witness

@@ -14,8 +14,9 @@ from pruning.trace import trace
 from theory.case import Case
 from theory.laws import catalogue
 from theory.networks import built_in
+from theory.networks.batch import Batch, batch_of
 from theory.networks.family import Family, examples
-from theory.networks.spec import Act, Batch, Dense, Layer, Shape, batch_of
+from theory.networks.shape import Act, Dense, Layer, Shape
 
 signed = replace(snip, name="signed saliency", score=saliency(loss))
 CORRECT = (synflow, signed)

@@ -6,7 +6,7 @@ import torch
 from theory.networks import built_in
 from theory.networks.dense import MAX_DEPTH, MAX_WIDTH
 from theory.networks.family import examples
-from theory.networks.spec import Conv, Dense, Pool, graph_of, module_of
+from theory.networks.shape import Conv, Dense, Pool, graph_of, module_of
 
 FAMILIES = built_in()
 DRAWN = 150

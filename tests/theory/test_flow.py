@@ -23,15 +23,17 @@ from subjects import (
 )
 from torch import nn
 
+from pruning.engine import ScoreError
 from pruning.pruners.snip import snip
 from pruning.pruners.synflow import synflow
-from theory import numerics
+from theory import flow, numerics
 from theory.case import Case
 from theory.judge import judge, out_of_scope
 from theory.law import Grade
 from theory.networks.conv import conv_integer
 from theory.networks.dense import dense_integer, dense_real
-from theory.networks.spec import Conv, Dense, Flatten, NetSpec, Pool, Shape
+from theory.networks.shape import Conv, Dense, Flatten, Pool, Shape
+from theory.networks.spec import NetSpec
 from theory.oracles.exact import fractions, saliencies
 
 
@@ -258,15 +260,32 @@ def test_underflow_raises_no_false_alarm(depth):
 
 @pytest.mark.parametrize("depth", [4, 6])
 def test_without_its_underflow_term_the_bound_would_raise_false_alarms(depth, monkeypatch):
-    monkeypatch.setattr(numerics, "eta", lambda dtype: 0.0)
+    monkeypatch.setattr(flow, "eta", lambda dtype: 0.0)
     law = next(la for la in CONSERVATION if la.name == "neuron_conservation")
     assert judge(law, Case(dipping(depth)(0, 200), synflow)).failures
 
 
-def test_flow_is_refused_where_the_network_runs_twice():
-    twice = replace(snip, objective=lambda *a: snip.objective(*a) + snip.objective(*a))
-    with pytest.raises(ValueError, match="more than once"):
-        _ = Case(one_one_one(1.0, 2.0), twice).flow
+@pytest.mark.parametrize(
+    "objective",
+    [
+        lambda *a: snip.objective(*a) + snip.objective(*a),
+        lambda network, weights, probe: torch.stack([w.sum() for w in weights.values()]).sum(),
+    ],
+    ids=["runs twice", "never runs"],
+)
+def test_without_one_run_of_the_network_there_is_no_bound_and_the_order_test_judges(objective):
+    case = Case(one_one_one(1.0, 2.0), replace(snip, objective=objective))
+    assert case.flow is None
+    law = next(la for la in CONSERVATION if la.name == "neuron_conservation")
+    assert set(judge(law, case).grades) <= {"order", "exact"} and not judge(law, case).grades["exact"]
+
+
+def test_an_objective_that_raises_is_the_pruners_fault():
+    def broken(network, weights, probe):
+        raise RuntimeError("boom")
+
+    with pytest.raises(ScoreError, match="the objective of 'snip' raised RuntimeError: boom"):
+        _ = Case(one_one_one(1.0, 2.0), replace(snip, objective=broken)).flow
 
 
 def test_gamma_and_units_are_those_of_the_type():

@@ -14,9 +14,10 @@ from pruning.pruners.snip import snip
 from pruning.pruners.synflow import synflow
 from theory.case import Case
 from theory.judge import judge, out_of_scope
-from theory.law import Bound, Grade, Law, at_most, counted, equal
+from theory.law import Grade, Law, at_most, counted, equal
 from theory.laws import catalogue
 from theory.networks.outside import tanh_net
+from theory.numerics import Bound
 
 A1 = catalogue()["neuron_conservation"]
 

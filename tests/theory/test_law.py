@@ -8,8 +8,9 @@ import torch
 from pruning.pruners.synflow import synflow
 from theory import laws
 from theory.impostors.scores import halved
-from theory.law import Grade, Subject, Trait, at_most, counted, equal, law, laws_in
+from theory.law import Grade, Subject, at_most, counted, equal, law, laws_in
 from theory.networks.outside import tanh_net
+from theory.traits import Trait
 
 COMMON = {"subject": Subject.SCORES, "claim": None, "source": "here", "impostor": halved, "grades": (Grade.EXACT,)}
 

@@ -17,7 +17,8 @@ from theory.minimise import minimise
 from theory.networks import built_in
 from theory.networks.family import examples
 from theory.networks.outside import max_net
-from theory.networks.spec import Act, Conv, Dense, Flatten, NetSpec, Pool, Shape, parameter_count
+from theory.networks.shape import Act, Conv, Dense, Flatten, Pool, Shape, parameter_count
+from theory.networks.spec import NetSpec
 
 A1 = catalogue()["neuron_conservation"]
 WIDE = chain(*[16] * 7, samples=4)

@@ -11,12 +11,14 @@ from pruning.pruner import saliency
 from pruning.pruners.snip import loss, snip
 from pruning.pruners.synflow import synflow
 from theory.case import Case
+from theory.flow import path_roundings
 from theory.networks.conv import conv_integer, conv_real, conv_shapes
 from theory.networks.dense import dense_integer, dense_real
 from theory.networks.family import Family, examples
 from theory.networks.outside import max_net, tanh_net
-from theory.networks.spec import NetSpec, parameter_count
-from theory.numerics import gamma, path_roundings
+from theory.networks.shape import parameter_count
+from theory.networks.spec import NetSpec
+from theory.numerics import gamma
 from theory.oracles.exact import fractions, saliencies
 from theory.oracles.loss import leave_one_out, objective
 from theory.oracles.paths import path_sums

@@ -9,8 +9,10 @@ from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
 from theory.case import Case
 from theory.impostors.scores import nudged, over_fan_in
-from theory.law import Balances, Bound, Grade, Subject, Trait, equal, law
+from theory.law import Balances, Grade, Subject, equal, law
 from theory.networks.outside import tanh_net
+from theory.numerics import Bound
+from theory.traits import Trait
 
 GRADES = (Grade.EXACT, Grade.ROUNDED, Grade.ORDER)
 

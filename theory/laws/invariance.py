@@ -11,8 +11,10 @@ from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
 from theory.case import Case
 from theory.impostors.scores import favouring_early, raw_gradient, signed_flow
-from theory.law import Balances, Bound, Grade, Subject, Trait, counted, equal, law
+from theory.law import Balances, Grade, Subject, counted, equal, law
 from theory.networks.outside import tanh_net
+from theory.numerics import Bound
+from theory.traits import Trait
 
 
 @law(

@@ -10,9 +10,10 @@ from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
 from theory.case import Case
 from theory.impostors.scores import biased_flow, halved
-from theory.law import Balances, Bound, Grade, Subject, Trait, at_most, counted, equal, law
+from theory.law import Balances, Grade, Subject, at_most, counted, equal, law
 from theory.networks.outside import max_net, tanh_net
-from theory.numerics import gamma
+from theory.numerics import Bound, gamma
+from theory.traits import Trait
 
 PATH_SUM = {Claim.DATA_FREE, Claim.POSITIVE}
 SAMPLES = 12  # weights taken out one by one, per network

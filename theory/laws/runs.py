@@ -13,8 +13,9 @@ from pruning.pruners.synflow import synflow
 from theory.case import Case, Plan
 from theory.impostors.scores import over_layer
 from theory.impostors.selections import by_threshold, unpinned
-from theory.law import Balances, Grade, Subject, Trait, counted, equal, law
+from theory.law import Balances, Grade, Subject, counted, equal, law
 from theory.networks.outside import square_chain
+from theory.traits import Trait
 
 EXACT = (Grade.EXACT,)
 

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from theory.networks.family import Family, integers, normals, small_integers
-from theory.networks.spec import Act, Conv, Dense, Flatten, Layer, Pool, Shape
+from theory.networks.shape import Act, Conv, Dense, Flatten, Layer, Pool, Shape
 
 MAX_CHANNELS, MAX_CONVS = 8, 4
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from theory.networks.family import Family, integers, normals, small_integers
-from theory.networks.spec import Act, Dense, Layer, Shape
+from theory.networks.shape import Act, Dense, Layer, Shape
 
 MAX_WIDTH, MAX_DEPTH = 16, 6
 

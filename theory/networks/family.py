@@ -12,7 +12,8 @@ from hypothesis import seed as hypothesis_seed
 from hypothesis import strategies as st
 from torch import Tensor
 
-from theory.networks.spec import Batch, Shape, batch_of
+from theory.networks.batch import Batch, batch_of
+from theory.networks.shape import Shape
 
 Draw = Callable[[tuple[int, ...], torch.Generator], Tensor]
 

@@ -1,6 +1,7 @@
 """Literal networks outside the hypotheses: each shows why a law needs what it asks for."""
 
-from theory.networks.spec import Act, Conv, Dense, Flatten, Layer, NetSpec, Pool, Shape
+from theory.networks.shape import Act, Conv, Dense, Flatten, Layer, Pool, Shape
+from theory.networks.spec import NetSpec
 
 
 def _dense(activation: str, *weights: list[list[float]]) -> NetSpec:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.networks.spec import Act, Conv, Dense, Flatten, Layer, NetSpec, Pool
+from theory.networks.shape import Act, Conv, Dense, Flatten, Layer, Pool
+from theory.networks.spec import NetSpec
 
 Array = NDArray[Any]  # of Fractions
 Back = Callable[[Array], Array]  # from the slope by a layer's output to the slope by its input

@@ -1,0 +1,319 @@
+"""Flow: what enters and leaves each unit under an objective, and the derived bound on what rounding does to it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pruning.graph import INPUT, Edge, Graph, Junction, Node, Source
+from pruning.masks import Tensors
+from theory.numerics import eta, gamma, largest_integer
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What one forward and one backward pass of an objective R say about one problem.
+
+    value: R; output, input: <y, dR/dy> and <x, dR/dx> with their rounding errors; bias: per source
+    and unit b * dR/db; mass: per junction and unit the absolute saliency around it; bound: per
+    junction and unit the rounding of its balance; total: the absolute saliency of all weights; exact:
+    1 where every number on the way was an integer small enough.
+    """
+
+    value: Tensor
+    output: Tensor
+    output_error: Tensor
+    input: Tensor
+    input_error: Tensor
+    bias: dict[str, Tensor]
+    mass: dict[str, Tensor]
+    bound: dict[str, Tensor]
+    total: Tensor
+    exact: Tensor
+
+    def flat(self) -> dict[str, Tensor]:
+        """Every tensor in one mapping, the form that vmap returns."""
+        out = {n: getattr(self, n) for n in ("value", "output", "output_error", "input", "input_error")}
+        out |= {"total": self.total, "exact": self.exact}
+        for group in ("bias", "mass", "bound"):
+            out |= {f"{group}/{n}": t for n, t in getattr(self, group).items()}
+        return out
+
+    @classmethod
+    def of(cls, flat: Mapping[str, Tensor]) -> Flow:
+        """The inverse of flat()."""
+
+        def group(name: str) -> dict[str, Tensor]:
+            return {k.removeprefix(name + "/"): t for k, t in flat.items() if k.startswith(name + "/")}
+
+        return cls(
+            value=flat["value"],
+            output=flat["output"],
+            output_error=flat["output_error"],
+            input=flat["input"],
+            input_error=flat["input_error"],
+            bias=group("bias"),
+            mass=group("mass"),
+            bound=group("bound"),
+            total=flat["total"],
+            exact=flat["exact"],
+        )
+
+
+# R as a function of the biases and of a tap on every value of the forward pass
+Tapped = Callable[[Tensors, Callable[[str, Tensor], Tensor]], Tensor]
+
+
+class UnreadableFlow(ValueError):
+    """An objective that does not run the network exactly once: there is no one flow to read."""
+
+
+def measure_flow(graph: Graph, weights: Tensors, fixed: Tensors, objective: Tapped) -> Flow:
+    """The flow of an objective through a network, with the bound on what rounding does to each balance.
+
+    Derivation, for a hidden unit j. Let a, d be the *computed* values and cotangents. With n products
+    (and perhaps a bias) in each sum of the forward pass, m products in each sum of the backward pass,
+    B samples times positions, and s features per unit where channels were flattened:
+      computed S_w = w * (sum_b d_b a_b)(1 + gamma_B)(1 + u); the law sums n of them on the way in and
+      s m on the way out. The computed z differs from sum w a + b by gamma_{n+1} (sum |w||a| + |b|), so
+      the incoming sum differs from sum_b d_b z_b by at most gamma_{2n+B+1} T_in, the bias's own
+      saliency by gamma_{n+B+1} T_b; T = |w| sum_b |d||a| is the absolute saliency.
+      In the same way the outgoing sum differs from sum_b a_b d_b by gamma_{m+sm+B+1} T_out.
+      relu and max carry a * d over exactly; every other operator in between adds its own roundings
+      (see _roundings) times its own absolute flow sum |d||a|; each further use of a value adds one
+      rounding to its cotangent, each further weight or bias of the unit one to the law's sums.
+    Hence the gap is at most gamma_{2n+B+2+f} T_in + gamma_{n+B+2+f} T_b + gamma_{m+sm+B+2+f} T_out + the
+    operators between, whatever the depth; f counts further uses, weights and biases, and the 2 pays for
+    T, the gap and the bound being rounded themselves. Underflow adds eta times the absolute sums that
+    its errors are multiplied by.
+    The flow counts as exact where the arguments of every operator are integers, dR/dy as computed among
+    them, and all their absolute partial sums, forward, backward and over the weights, are below 2^53
+    (2^24 in float32). Raises UnreadableFlow.
+    """
+    values: dict[str, Tensor] = {}
+    runs: Counter[str] = Counter()
+
+    def record(name: str, value: Tensor) -> Tensor:
+        runs[name] += 1
+        values[name] = value
+        return value
+
+    objective(fixed, record)
+    if set(runs.values()) != {1}:
+        raise UnreadableFlow(f"the objective runs the network {max(runs.values(), default=0)} times, wanted once")
+
+    def shifted(offsets: dict[str, Tensor], constants: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        value = objective(constants, lambda name, v: v + offsets[name])
+        return value, value
+
+    zeros = {name: torch.zeros_like(v) for name, v in values.items()}
+    gradient: Any = torch.func.grad(shifted, argnums=(0, 1), has_aux=True)  # typed by torch as without aux
+    (slopes, by_fixed), value = gradient(zeros, dict(fixed))
+    # an objective that puts neutral constants in their place is left unmoved by what they are
+    unknown = {name: torch.full_like(t, torch.nan) for name, t in fixed.items()}
+    reads = objective(unknown, lambda name, v: v).isnan()
+    return _Reader(graph, weights, fixed, values, slopes, by_fixed, reads).flow(value)
+
+
+class _Reader:
+    def __init__(
+        self,
+        graph: Graph,
+        weights: Tensors,
+        fixed: Tensors,
+        values: Tensors,
+        slopes: Tensors,
+        by_fixed: Tensors,
+        reads: Tensor,
+    ) -> None:
+        self.graph, self.weights, self.fixed = graph, weights, fixed
+        self.values, self.slopes, self.by_fixed, self.reads = values, slopes, by_fixed, reads
+        self.dtype = next(iter(weights.values())).dtype
+        self.absolute = {e.node.name: self._absolute(e) for e in graph.edges}
+
+    def flow(self, value: Tensor) -> Flow:
+        bias = {s.name: s.into(self.fixed[s.name] * self.by_fixed[s.name]) for s in self.graph.sources}
+        sides = {str(j.index): self._junction(j) for j in self.graph.junctions if j.incoming or j.outgoing}
+        output, output_error = self._inner_product(self.graph.output)
+        input_, input_error = self._inner_product(INPUT)
+        total = torch.stack([t.sum() for t, _ in self.absolute.values()]).sum()
+        return Flow(
+            value,
+            output,
+            output_error,
+            input_,
+            input_error,
+            bias,
+            {k: mass for k, (mass, _) in sides.items()},
+            {k: bound for k, (_, bound) in sides.items()},
+            total,
+            self._exact(total),
+        )
+
+    def _absolute(self, edge: Edge) -> tuple[Tensor, Tensor]:
+        """T = |w| sum |d||a| per weight, and the largest absolute partial sum in the three products."""
+        a, d = self._argument(edge.node).abs(), self.slopes[edge.node.name].abs()
+        op, rest = edge.node.op, edge.node.args[3:]
+        w = self.weights[edge.weight].abs()
+        forward, back, *_ = torch.func.vjp(lambda x, v: op(x, v, None, *rest), a, w)
+        to_a, to_w = back(d)
+        peak = torch.stack([forward.amax(), to_a.amax(), to_w.amax()]).amax()
+        return w * to_w, peak
+
+    def _argument(self, node: Node) -> Tensor:
+        return self.values[node.values()[0]]
+
+    def _junction(self, junction: Junction) -> tuple[Tensor, Tensor]:
+        """Absolute saliency around each unit of a junction, and the bound on its balance."""
+        further = _further(self.graph, junction)
+        around = self._around(junction)
+        mass = torch.zeros(junction.units, dtype=self.dtype, device=next(iter(self.weights.values())).device)
+        bound = torch.zeros_like(mass)
+        for edge in junction.incoming:
+            t = edge.into(self.absolute[edge.node.name][0])
+            mass, bound = mass + t, bound + t * self._gamma(edge, 2 * edge.fan_in + further)
+            bound = bound + self._underflow(edge, edge.into(self.weights[edge.weight].abs()), edge.fan_in, around)
+        for edge in junction.outgoing:
+            t, summed = edge.out_of(self.absolute[edge.node.name][0]), edge.fan_out * edge.spread
+            mass, bound = mass + t, bound + t * self._gamma(edge, edge.fan_out + summed + further)
+            bound = bound + self._underflow(edge, edge.out_of(self.weights[edge.weight].abs()), summed, around)
+        for source in junction.sources:
+            t = self._source(source)
+            added = next((e.fan_in for e in junction.incoming if e.node.name == source.node.name), 1)
+            terms = self.slopes[source.node.name].numel() // junction.units + added + 2 + further
+            mass, bound = mass + t, bound + t * gamma(terms, self.dtype) + eta(self.dtype)
+        for node in junction.inner:
+            k = _roundings(node, self._argument(node), self.values[node.name])
+            if k:
+                bound = bound + self._through(node, junction.units) * gamma(k + further, self.dtype)
+                bound = bound + eta(self.dtype) * k * around
+        return mass, bound
+
+    def _gamma(self, edge: Edge, k: int) -> float:
+        return gamma(k + self._terms(edge) + 2, self.dtype)
+
+    def _terms(self, edge: Edge) -> int:
+        return self.slopes[edge.node.name].numel() // edge.shape[0]
+
+    def _around(self, junction: Junction) -> Tensor:
+        """What a product lost inside the junction may be multiplied by."""
+        inside = [n for n in junction.values if n in self.values]
+        return torch.stack([self.values[n].abs().sum() + self.slopes[n].abs().sum() for n in inside]).sum()
+
+    def _underflow(self, edge: Edge, weights: Tensor, terms: int, around: Tensor) -> Tensor:
+        """eta times what the lost products would have been multiplied by, and one for each that stands alone."""
+        return eta(self.dtype) * (terms * around + self._terms(edge) * weights + terms)
+
+    def _through(self, node: Node, units: int) -> Tensor:
+        """Absolute flow that passes a parameter-free operator, per unit."""
+        operands, slope = node.values(), self.slopes[node.name].abs()
+        if node.kind == "mul":
+            return _per_unit(self.values[node.name].abs() * slope, units)
+        if node.kind == "add":
+            return torch.stack([_per_unit(self.values[n].abs() * slope, units) for n in operands]).sum(0)
+        x = self.values[operands[0]]
+        _, back, *_ = torch.func.vjp(lambda v: node.run({operands[0]: v}, {}), x)
+        return _per_unit(x.abs() * back(slope)[0].abs(), units)
+
+    def _inner_product(self, name: str) -> tuple[Tensor, Tensor]:
+        terms = self.values[name] * self.slopes[name]
+        return terms.sum(), terms.abs().sum() * gamma(terms.numel() + 1, self.dtype)
+
+    def _exact(self, total: Tensor) -> Tensor:
+        plain = all(
+            _roundings(node, self._argument(node), self.values[node.name]) == 0
+            for j in self.graph.junctions
+            for node in j.inner
+            if node.kind != "add"  # a sum of integers is exact, its operands are checked below
+        )
+        if not plain or self.graph.objections:
+            return torch.zeros_like(total, dtype=torch.bool)
+        given = [*self.weights.values(), *self.fixed.values(), self.values[INPUT], self.slopes[self.graph.output]]
+        whole = torch.stack([(t == t.round()).all() for t in given]).all()
+        sums = [peak for _, peak in self.absolute.values()] + [total + self._bias_total()]
+        sums += [t.abs().amax() for t in (*self.values.values(), *self.slopes.values())]
+        uses = Counter(name for node in self.graph.nodes for name in node.values())  # whose cotangents are summed
+        constants = [t.abs().amax() for t in self.fixed.values()]  # a bias joins a sum of products
+        most = max(uses.values()) * torch.stack(sums).amax() + sum(constants)
+        return whole & (most < largest_integer(self.dtype))
+
+    def _source(self, source: Source) -> Tensor:
+        """|b| sum |d| per unit; 0 where the objective does not read the bias."""
+        slope = _per_unit(self.slopes[source.node.name].abs(), source.units)
+        return torch.where(self.reads, self.fixed[source.name].abs().reshape(-1) * slope, 0)
+
+    def _bias_total(self) -> Tensor:
+        flows = [self._source(s).sum() for s in self.graph.sources]
+        return torch.stack(flows).sum() if flows else torch.zeros((), dtype=self.dtype)
+
+
+def _per_unit(values: Tensor, units: int) -> Tensor:
+    """Sum of (batch, channel, ...) over all but the units; flattened channels lie in runs."""
+    return values.reshape(values.shape[0], units, -1).sum((0, 2))
+
+
+def _further(graph: Graph, junction: Junction) -> int:
+    """f: further uses of a value, and further weights and biases of a unit, which the law and the pass both add."""
+    joined = len(junction.incoming) + len(junction.outgoing) + 2 * len(junction.sources)
+    return _extra_uses(graph, junction) + joined
+
+
+def _extra_uses(graph: Graph, junction: Junction) -> int:
+    inside = set(junction.values)
+    uses = [name for node in graph.nodes for name in node.values() if name in inside]
+    return len(uses) - len(set(uses))
+
+
+def _roundings(node: Node, x: Tensor, y: Tensor) -> int:
+    """Roundings that an operator without weights adds to a unit's flow, forward and backward together."""
+    kind = node.kind
+    if kind in ("relu", "flatten", "clone", "alias", "contiguous", "dropout", "abs", "neg"):
+        return 0
+    if kind in ("mul", "add", "leaky_relu"):
+        return 2
+    if kind.startswith(("max_pool", "avg_pool")):
+        rank = int(kind[-2])
+        window, stride = _sides(node, 1, rank, None), _sides(node, 2, rank, 1)
+        apart = kind.startswith("avg") or len(node.args) < 5 or set(_sides(node, 4, rank, None)) == {1}
+        overlap = math.prod(-(-w // s) if apart else w for w, s in zip(window, stride, strict=True))
+        if kind.startswith("max"):
+            return 0 if overlap == 1 else overlap
+        return math.prod(window) + overlap + 2
+    if kind == "mean":
+        return x.numel() // y.numel() + 2
+    if kind.startswith("adaptive_avg_pool"):
+        sides = [(a // b + 2, b // a + 2) for a, b in zip(x.shape[2:], y.shape[2:], strict=True)]
+        return 2 + math.prod(a for a, _ in sides) + math.prod(b for _, b in sides)
+    return 0  # an operator with an objection: it has no bound, and its balances are not judged by one
+
+
+def _sides(node: Node, position: int, rank: int, same_as: int | None) -> list[int]:
+    sides = node.args[position] if len(node.args) > position else []
+    if not sides and same_as is not None:
+        return _sides(node, same_as, rank, None)
+    assert isinstance(sides, (list, tuple))
+    return [int(s) for s in sides] if len(sides) == rank else [int(sides[0])] * rank
+
+
+def path_roundings(graph: Graph, shapes: Tensors) -> int:
+    """K: roundings on the longest way through a network whose terms are all nonnegative.
+
+    Nothing cancels there, so R, and every score after a backward pass, has a relative error below
+    gamma_K: the forward sums, the backward sums, the sum over samples and positions, and R's own.
+    shapes: the value of each node, for its size.
+    """
+    k = 2
+    for edge in graph.edges:
+        made = shapes[edge.node.name]
+        k += edge.fan_in + edge.fan_out + made.numel() // edge.shape[0] + 3
+    for junction in graph.junctions:
+        k += _extra_uses(graph, junction)
+        for node in junction.inner:
+            k += 2 * _roundings(node, shapes[node.values()[0]], shapes[node.name])
+    return k + shapes[graph.output].numel()
