@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
@@ -257,9 +258,14 @@ def main() -> None:
     from reports.loading import UsageError
 
     try:
-        sys.exit(app(standalone_mode=False) or OK)
+        status = app(standalone_mode=False) or OK
+        sys.stdout.flush()
+        sys.exit(_interrupted() if status == INTERRUPTED else status)
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(_said("interrupted; what was finished before is untouched", INTERRUPTED))
+        sys.exit(_interrupted())
+    except BrokenPipeError:  # the reader has had enough, such as `head`; Python would complain again while it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(OK)
     except UsageError as error:
         sys.exit(_said(" ".join(str(error).split()), USAGE))
     except OSError as error:
@@ -271,6 +277,10 @@ def main() -> None:
 
         traceback.print_exc()
         sys.exit(_said("this is a fault of prunelaws itself, not of your pruner; please report it", UNVERIFIED))
+
+
+def _interrupted() -> int:
+    return _said("interrupted; files of earlier runs are as they were", INTERRUPTED)
 
 
 def _said(text: str, status: int) -> int:
