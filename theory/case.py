@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from pruning.engine import Trace, call_objective, call_scorer, check_scores, prune
+from pruning.engine import ScoreError, Trace, call_objective, call_scorer, check_scores, prune
 from pruning.graph import Graph, Junction
 from pruning.masks import Masks
 from pruning.network import Network
@@ -40,8 +40,8 @@ class Case:
 
     Tensors have a leading axis over the problems. `outside` drops the hypotheses: units that a law
     would leave out are looked at all the same. `run` is a finished trace of a full-size model, whose
-    own runs are then not made. `generic` says that the numbers are real; `loops` counts the problems that
-    vmap refused and a loop did.
+    own runs are then not made; `fault` says why that run could not be made. `generic` says that the
+    numbers are real; `loops` counts the problems that vmap refused and a loop did.
     """
 
     batch: Batch
@@ -49,6 +49,7 @@ class Case:
     masks: Mapping[str, Tensor] | None = None
     outside: bool = False
     run: Trace | None = None
+    fault: str | None = None
     generic: bool = False
     loops: Counter[str] = field(default_factory=Counter)
 
@@ -283,7 +284,9 @@ class Case:
 
     @cached_property
     def traces(self) -> list[list[Trace]]:
-        """Per problem, per plan: the run."""
+        """Per problem, per plan: the run. Raises ScoreError."""
+        if self.fault is not None:
+            raise ScoreError(self.fault)
         if self.run is not None:
             return [[self.run]]
         return [[self.pruned(i, plan) for plan in self.plans] for i in range(self.batch.size)]

@@ -138,8 +138,8 @@ def _model_grounds(
     start = Case(batch, pruner, masks={n: m[None] for n, m in model.network.initial.items()}, generic=generic)
     try:
         run = _run(model, pruner, tell)
-    except ScoreError:
-        yield Ground(model.name, [start], [start])  # the laws will say what is wrong with the scores
+    except ScoreError as error:
+        yield Ground(model.name, [start], [start], [replace(start, fault=str(error))])
         return
     records.append(_record(model, pruner, run))
     yield Ground(f"{model.name}, {_rounds(run.rounds)}", runs=[replace(start, run=run)])

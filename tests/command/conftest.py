@@ -27,6 +27,11 @@ def wrong_shapes(network, state, probe):
 def not_a_number(network, state, probe):
     return {n: w.abs() * float("nan") for n, w in state.effective.items()}
 
+def raises_once_pruned(network, state, probe):
+    if state.masks.density < 0.5:
+        raise RuntimeError("late")
+    return {n: w.abs() for n, w in state.effective.items()}
+
 def nothing(network, state, probe):
     return None
 

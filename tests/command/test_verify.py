@@ -127,11 +127,19 @@ def test_a_model_is_verified_along_a_run(run: Run) -> None:
     assert {"mine.py:small, 8 rounds", *(f"mine.py:small, round {r} of 8" for r in (0, 2, 4, 6, 8))} <= grounds
     along = [v for v in record["verdicts"] if v["ground"] == "mine.py:small, 8 rounds"]
     assert {v["law"]: v["outcome"] for v in along} | {"maximal_critical_compression": ""} == {
+        "usable_runs": "held",
         "union_bound": "held",
         "exact_budget": "held",
         "nested_masks": "held",
         "maximal_critical_compression": "",
     }
+
+
+@pytest.mark.parametrize("where", [(), ("--model", "mine.py:small", "--rounds", "4")])
+def test_a_scorer_that_fails_late_is_caught(run: Run, where: tuple[str, ...]) -> None:
+    ended = run("verify", "mine.py:raises_once_pruned", "--laws", "usable_scores,usable_runs", *QUICK, *where)
+    assert ended.status == 1
+    assert "raised RuntimeError: late" in ended.out and "Traceback" not in ended.err
 
 
 def test_data_is_used_for_the_pruners_that_ask_for_it(run: Run) -> None:

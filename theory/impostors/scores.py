@@ -74,6 +74,12 @@ def _over_layer(network: Network, state: State, probe: Probe) -> Tensors:
     return {n: w.abs() / w.abs().sum().clamp(min=1e-300) for n, w in state.effective.items()}
 
 
+def _only_unpruned(network: Network, state: State, probe: Probe) -> Tensors:
+    if not all(bool(mask.all()) for mask in state.masks.values()):
+        raise RuntimeError("this scorer was never tried on a pruned network")
+    return synflow.score(network, state, probe)
+
+
 nudged = scored("SynFlow, one score off by 1e-9", _changed(_nudged), objective=flow, claims=CLAIMS)
 over_fan_in = scored("SynFlow over fan-in", _changed(_over_fan_in), objective=flow, claims=CLAIMS)
 halved = scored("half of SynFlow", _changed(lambda s: {n: t / 2 for n, t in s.items()}), objective=flow, claims=CLAIMS)
@@ -84,6 +90,7 @@ mask_gradient = scored("gradient by the mask", _mask_gradient, objective=loss, c
 signed_saliency = scored("signed saliency of the loss", saliency(loss), objective=loss, claims=CLAIMS)
 signed_flow = scored("SynFlow without absolute weights", saliency(_with_signs), objective=_with_signs, claims=CLAIMS)
 biased_flow = scored("SynFlow with biases left in", saliency(_with_biases), objective=_with_biases, claims=CLAIMS)
+only_unpruned = scored("SynFlow that raises once pruned", _only_unpruned, objective=flow, claims=CLAIMS)
 mutating = scored("SynFlow that leaves absolute weights", _mutating, objective=flow, claims=CLAIMS)
 peeking = scored("SynFlow that reads a batch", _peeking, objective=flow, claims=CLAIMS)
 unseeded = scored("random without a seed", _unseeded, claims=CLAIMS)

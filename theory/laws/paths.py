@@ -149,5 +149,5 @@ def _round_balance(case: Case, index: int, run: Trace) -> Tensor:
     """(rounds, 3): R before, scores pruned, R after."""
     single = case.only(index)
     masked = {n: w * run.masks[n] for n, w in single.batch.weights.items()}
-    end = single.values(masked).double()
+    end = single.values(masked).double().cpu()
     return torch.stack([run.cut, run.mass, torch.cat([run.cut[1:], end])], dim=1)

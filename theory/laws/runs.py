@@ -6,18 +6,43 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from pruning.engine import Trace
+from pruning.engine import ScoreError, Trace
 from pruning.masks import Masks
 from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
 from theory.case import Case, Plan
-from theory.impostors.scores import over_layer
+from theory.impostors.scores import only_unpruned, over_layer
 from theory.impostors.selections import by_threshold, unpinned
 from theory.law import Balances, Grade, Subject, counted, equal, law
 from theory.networks.outside import square_chain
 from theory.traits import Trait
 
 EXACT = (Grade.EXACT,)
+
+
+@law(
+    "M0",
+    subject=Subject.TRACE,
+    claim=None,
+    source="contract: scores must be usable on every network that pruning leads to",
+    impostor=only_unpruned,
+    grades=EXACT,
+)
+def usable_runs(case: Case) -> Iterator[Balances]:
+    """A pruning run ends, to any number of weights, without a fault of the scorer or the selection."""
+    try:
+        fault = "" if case.traces else "no runs"
+    except ScoreError as error:
+        fault = str(error)
+    count = torch.full((case.batch.size, 1), float(bool(fault)))
+    yield equal(
+        "fault",
+        count,
+        torch.zeros_like(count),
+        bound=counted(count),
+        scale=torch.ones_like(count),
+        label=lambda b, u: fault,
+    )
 
 
 @law(
