@@ -42,7 +42,10 @@ def main() -> None:
     problem = shadowed()
     if problem:
         sys.exit(f"prunelaws: {problem}")
-    import_module("reports.cli").main()
+    try:
+        import_module("reports.cli").main()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def __getattr__(name: str) -> Any:
@@ -52,3 +55,7 @@ def __getattr__(name: str) -> Any:
     if problem:
         raise ImportError(problem)
     return getattr(import_module(_PUBLIC[name]), name)
+
+
+if __name__ == "__main__":
+    main()

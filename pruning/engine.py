@@ -80,7 +80,8 @@ def prune(
     died = {n: torch.where(m, 0, -1).to(torch.int16) for n, m in masks.items()}
     log = _Log()
     for round_ in range(1, MAX_ROUNDS + 1):
-        state = State(network.weights, masks)
+        own = Masks({n: m.clone() for n, m in masks.items()})  # the scorer's: writing into them revives nothing
+        state = State(network.weights, own)
         scoring = cache(partial(_score, pruner, network, state, probe))  # a schedule that has ended needs no scores
         kept = log.last_kept if log.kept else masks.kept
         target = schedule(round_, kept, lambda s=scoring, m=masks: _alive(s(), m))  # type: ignore[misc]
@@ -88,7 +89,7 @@ def prune(
             break
         scores = scoring()
         after = _select(pruner, scores, masks, target)
-        log.add(network, pruner, state, scores, after, target, probe)
+        log.add(network, pruner, State(network.weights, masks), scores, after, target, probe)
         died = {n: _fate(died[n], after[n], round_) for n in died}
         masks = after
         if on_round:
@@ -127,7 +128,7 @@ def call_scorer(pruner: Pruner, network: Network, state: State, probe: Probe) ->
     who = f"the scorer of {pruner.name!r}"
     try:
         scores = pruner.score(network, state, probe)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ScoreError(f"{who} raised {retold(error)}") from error
     if not isinstance(scores, Mapping):
         raise ScoreError(f"{who} returned {type(scores).__name__}, wanted a mapping from weight name to tensor")
@@ -164,7 +165,7 @@ def _select(pruner: Pruner, scores: Tensors, masks: Masks, target: int) -> Masks
     who = f"the selection of {pruner.name!r}"
     try:
         after = pruner.select(scores, masks, target)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ScoreError(f"{who} raised {retold(error)}") from error
     if not isinstance(after, Masks):
         raise ScoreError(f"{who} returned {type(after).__name__}, wanted Masks")

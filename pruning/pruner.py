@@ -20,6 +20,7 @@ class Claim(StrEnum):
     NEURON_CONSERVED = "neuron conserved"
     LAYER_CONSERVED = "layer conserved"
     POSITIVE = "positive"
+    DEGREE_ONE = "degree one per layer"
     LEAVE_ONE_OUT = "leave one out"
     UNION_BOUND = "union bound"
     RESCALE_INVARIANT = "rescale invariant"

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Holds neural-network pruners to their theory. Results go to stdout, progress and notes to stderr.\n\n"
     "Exit status: 0 every claim and contract kept; 1 a claim refuted or a contract broken; 2 usage; "
-    "3 nothing could be verified, or a fault of our own; 130 interrupted.",
+    "3 a claim or the whole run could not be tested, or a fault of our own; 130 interrupted.",
 )
 
 Pruners = Annotated[
@@ -35,7 +36,7 @@ Pruners = Annotated[
 ]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for run.json, report.html, report.md, witnesses/.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Seed = Annotated[int, typer.Option(help="Decides every random number.")]
+Seed = Annotated[int, typer.Option(help="Decides every random number.", min=0, max=2**32 - 1)]
 Device = Annotated[str, typer.Option(help="Where tensors live: cpu, cuda, cuda:1, ...")]
 Data = Annotated[
     str | None, typer.Option(help="module:factory returning (inputs, targets, loss). Default: a synthetic batch.")
@@ -56,7 +57,8 @@ def verify(
     ] = None,
     examples: Annotated[int, typer.Option(help="Random networks per law and family.")] = 320,
     rounds: Annotated[
-        int | None, typer.Option(help="Rounds of the run on a model. Default: as each pruner was published.", min=1)
+        int | None,
+        typer.Option(help="Rounds of the run on a model. Default: as each pruner was published.", min=1, max=32_767),
     ] = None,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -67,6 +69,7 @@ def verify(
 ) -> None:
     """Check the laws for pruners on random networks and, with --model, along a pruning run of a full-size one."""
     from reports import files, loading, terminal
+    from reports.pairs import untested
     from reports.record import to_json
     from theory.networks import built_in as families
     from theory.verify import Model, budget_for
@@ -80,8 +83,10 @@ def verify(
     _refuse_twins([pruner.name for pruner, _ in loaded])
     files.prepare(out)
     models = [Model(name, loading.load_model(name, seed, where, data, classes), rounds) for name in model or []]
+    for name, model_ in zip(model or [], models, strict=True):
+        _note_objections(name, model_.network)
     live = Live()
-    with live:
+    with live, redirect_stdout(sys.stderr):  # a scorer that prints must not get into the result
         run = run_verification(
             [pruner for pruner, _ in loaded],
             chosen,
@@ -94,7 +99,8 @@ def verify(
             live.verdict,
         )
     named = [{**record, "reference": name} for record, name in zip(run.pruners, references, strict=True)]
-    run = replace(run, pruners=named)
+    where_from = {**run.provenance, "folder": str(out), "examples": str(examples)}
+    run = replace(run, pruners=named, provenance=where_from)
     files.write(run, out)
     sys.stdout.write(to_json(run) if as_json else terminal.as_text(run, out))
     for pruner, bare in loaded:
@@ -103,7 +109,12 @@ def verify(
     if not run.checked:
         _note("nothing that was checked was more than trivial: this run verifies nothing")
         raise typer.Exit(UNVERIFIED)
-    raise typer.Exit(FAILED if run.failures else OK)
+    if run.failures:
+        raise typer.Exit(FAILED)
+    missing = untested(run)
+    for name, kept, reason in missing:
+        _note(f"{name} claims {kept!r}, and no law could test that here: {reason}")
+    raise typer.Exit(UNVERIFIED if missing else OK)
 
 
 @app.command()
@@ -111,7 +122,7 @@ def prune(
     pruner: Annotated[str, typer.Argument(help="Built-in name, package.module:object or file.py:object.")],
     model: Annotated[str, typer.Option(help="A built-in name or module:factory.")],
     compression: Annotated[float, typer.Option(help="Weights before, over weights after: 100 keeps 1 %.")],
-    rounds: Annotated[int | None, typer.Option(help="Default: as the pruner was published.", min=1)] = None,
+    rounds: Annotated[int | None, typer.Option(help="Default: as the pruner was published.", min=1, max=32_767)] = None,
     schedule: Annotated[str, typer.Option(help="exponential, linear or one-shot.")] = "exponential",
     seed: Seed = 0,
     device: Device = "cpu",
@@ -131,10 +142,11 @@ def prune(
     count = (1 if schedule == "one-shot" else method.rounds) if rounds is None else rounds
     plan = _usage(lambda: pruning_run.planned(problem, compression, schedule, count))
     if out is not None:
-        files.prepare(out.parent)
+        files.prepare_file(out)
+    _note_objections(model, problem.network)
     live = Live()
     try:
-        with live:
+        with live, redirect_stdout(sys.stderr):
             trace = run_pruning(
                 problem, method, plan, lambda r, kept: live.step(f"round {r}: {kept:,} kept", r - 1, count)
             )
@@ -199,17 +211,21 @@ def repro(
 ) -> None:
     """Run a witness again, from its own text: exit 1 where it still breaks its law, 0 where it no longer does."""
     from reports import files, loading, terminal
-    from theory.search import rerun
+    from theory.search import replay
+    from theory.verdict import Outcome
 
     record = files.read_witness_named(witness)
     law = next(iter(loading.load_laws([record.law]).values()))
     method, _ = loading.load_pruner(pruner or record.pruner, [])
-    failure = _usage(lambda: rerun(record, law, method))
-    if failure is None:
+    verdict = replay(record, law, method)
+    if verdict.outcome is Outcome.HELD:
         sys.stdout.write(f"{method.name} keeps {law.name} on {record.network}: the failure is gone\n")
         raise typer.Exit(OK)
-    sys.stdout.write(terminal.failure_text(law, method.name, record, failure.where))
-    raise typer.Exit(FAILED)
+    if verdict.outcome is Outcome.BROKEN:
+        sys.stdout.write(terminal.failure_text(law, method.name, record, verdict.where or ""))
+        raise typer.Exit(FAILED)
+    _note(f"{law.name} says nothing of {method.name} on {record.network}: {verdict.reason or 'nothing flows'}")
+    raise typer.Exit(UNVERIFIED)
 
 
 def _default_pruners() -> list[str]:
@@ -249,6 +265,15 @@ def _print_table(columns: list[str], rows: Iterable[list[Any]]) -> None:
     Console(markup=False, highlight=False).print(table)
 
 
+def _note_objections(name: str, network: Any) -> None:
+    """Say which parts of a model the laws can't speak of, and which of its layers are not counted."""
+    shown = list(network.graph.objections)
+    for text in shown[:5]:
+        _note(f"{name}: {text}")
+    if len(shown) > 5:
+        _note(f"{name}: and {len(shown) - 5} more such places")
+
+
 def _note(text: str) -> None:
     sys.stderr.write(f"prunelaws: {text}\n")
 
@@ -271,6 +296,8 @@ def main() -> None:
     except OSError as error:
         sys.exit(_said(f"{error.filename or 'output'}: {error.strerror or error}", UNVERIFIED))
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            sys.exit(_said("name a verb, such as verify; `prunelaws --help` shows them all", USAGE))
         if type(error).__module__.startswith(("click", "typer")):
             sys.exit(_said(error.format_message() if hasattr(error, "format_message") else str(error), USAGE))
         import traceback

@@ -24,15 +24,18 @@ def message(run: Run, verdict: Verdict) -> str:
 
 
 def rerun(run: Run, verdict: Verdict) -> str:
-    """The command that shows a failure again, from the folder that the report lies in."""
+    """The command that shows a failure again, from the folder that the run was made in."""
+    told = run.provenance
     if verdict.witness:
         reference = _reference(run, verdict.pruner)
-        told = "" if reference == verdict.pruner else f" --pruner {shlex.quote(flat(reference))}"
-        return f"prunelaws repro witnesses/{witness_name(verdict.law, verdict.pruner)}{told}"
+        named = "" if reference == verdict.pruner else f" --pruner {shlex.quote(flat(reference))}"
+        path = f"{told.get('folder', '.')}/witnesses/{witness_name(verdict.law, verdict.pruner)}"
+        return f"prunelaws repro {shlex.quote(flat(path.removeprefix('./')))}{named}"
     model = model_of(run, verdict.ground)
     ground = f" --model {shlex.quote(flat(model))}" if model else ""
     reference = shlex.quote(flat(_reference(run, verdict.pruner)))
-    return f"prunelaws verify {reference} --laws {shlex.quote(flat(verdict.law))}{ground}"
+    options = "".join(f" --{name} {told[name]}" for name in ("examples", "seed") if name in told)
+    return f"prunelaws verify {reference} --laws {shlex.quote(flat(verdict.law))}{ground}{options}"
 
 
 def _reference(run: Run, pruner: str) -> str:

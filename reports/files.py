@@ -23,6 +23,13 @@ def prepare(folder: Path) -> None:
         raise UsageError(f"the folder {str(folder)!r} can't be written to: {error.strerror}") from error
 
 
+def prepare_file(path: Path) -> None:
+    """Make sure that a file can be put there, before any work is done. Raises UsageError."""
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{str(path)!r} is no regular file; name a file for the masks, such as masks.safetensors")
+    prepare(path.parent)
+
+
 def write(run: Run, folder: Path) -> None:
     """run.json, report.html, report.md and witnesses/ in `folder`; each file appears whole or not at all."""
     _put(folder / "run.json", to_json(run))
@@ -30,9 +37,8 @@ def write(run: Run, folder: Path) -> None:
     _put(folder / "report.md", markdown(run))
     place = folder / "witnesses"
     place.mkdir(exist_ok=True)
-    written = {save_witness(v.witness, place) for v in run.verdicts if v.witness}
-    for stale in set(place.glob("*.json")) - written:
-        stale.unlink()
+    for witness in (v.witness for v in run.verdicts if v.witness):
+        save_witness(witness, place)
 
 
 def _put(path: Path, text: str) -> None:

@@ -52,6 +52,8 @@ def _module_of_file(path: Path) -> Any:
         raise UsageError(f"there is no file {str(path)!r}")
     spec = importlib.util.spec_from_file_location(f"prunelaws_user_{path.stem}", path)
     assert spec is not None and spec.loader is not None
+    if str(path.resolve().parent) not in sys.path:
+        sys.path.append(str(path.resolve().parent))  # last, as a script would find its neighbours
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     return _imported(str(path), lambda: (spec.loader.exec_module(module), module)[1])  # type: ignore[union-attr]
@@ -67,7 +69,7 @@ def _module_named(name: str) -> Any:
 def _imported(name: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{name} can't be imported: {type(error).__name__}: {error}") from error
 
 
@@ -116,7 +118,7 @@ def load_laws(names: Iterable[str]) -> Mapping[str, Law]:
     """The laws of these names or ids, or all laws where no name is given."""
     known = catalogue()
     by_id = {law.id: law for law in known.values()}
-    wanted = [part for name in names for part in name.split(",") if part]
+    wanted = [part.strip() for name in names for part in name.split(",")]
     for name in wanted:
         if name not in known and name not in by_id:
             raise UsageError(f"there is no law {name!r}; `prunelaws list --laws` shows them all")
@@ -148,6 +150,8 @@ def _model_and_example(reference: str, seed: int, classes: int | None) -> tuple[
                 "yours is named as module:factory, which returns (model, example_inputs)"
             )
         return make(reference, seed, classes)
+    if classes is not None:
+        raise UsageError(f"--classes is for built-in models; {reference!r} decides its outputs itself")
     factory = load_object(reference)
     try:
         with torch.random.fork_rng(devices=[]):

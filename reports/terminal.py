@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.failure import message
+from reports.pairs import untested
 from theory.law import Law
 from theory.search import breaks_outside
 from theory.verdict import Outcome, Run, Standing, Verdict, Witness, overall, standing
@@ -39,7 +40,7 @@ def as_text(run: Run, folder: Path) -> str:
     text = _drawn(table) + f"({LEGEND})\n\n"
     shown = {(v.law, v.pruner): v for v in reversed(run.failures)}
     for verdict in reversed(shown.values()):
-        text += message(run, verdict).replace("repro witnesses/", f"repro {folder / 'witnesses'}/") + "\n\n"
+        text += message(run, verdict) + "\n\n"
     return text + _summary(run) + f"report: {folder / 'report.html'}\n"
 
 
@@ -60,6 +61,8 @@ def _summary(run: Run) -> str:
     trivial, cases = sum(v.trivial for v in run.verdicts), sum(v.cases for v in run.verdicts)
     failed = len({(v.law, v.pruner) for v in run.failures})
     verdict = "every claim and contract kept" if not failed else f"{failed} claims or contracts broken"
+    if missing := untested(run):
+        verdict = f"{len(missing)} claims could not be tested; " + verdict.replace("kept", "that was tested was kept")
     return (
         f"{verdict}; {run.checked:,} balances compared on {cases:,} problems ({trivial:,} trivial ones not counted); "
         f"{outcomes[Outcome.HELD]} checks held, {outcomes[Outcome.BROKEN]} broken, "

@@ -41,7 +41,8 @@ class Case:
     Tensors have a leading axis over the problems. `outside` drops the hypotheses: units that a law
     would leave out are looked at all the same. `run` is a finished trace of a full-size model, whose
     own runs are then not made; `fault` says why that run could not be made. `generic` says that the
-    numbers are real; `loops` counts the problems that vmap refused and a loop did.
+    numbers are real; `coarse` that this is the float32 side of an order test, where a scorer may answer
+    in float64; `loops` counts the problems that vmap refused and a loop did.
     """
 
     batch: Batch
@@ -51,6 +52,7 @@ class Case:
     run: Trace | None = None
     fault: str | None = None
     generic: bool = False
+    coarse: bool = False
     loops: Counter[str] = field(default_factory=Counter)
 
     # what the network is
@@ -115,6 +117,8 @@ class Case:
             return call_scorer(self.pruner, network, State(weights, masks), probes[-1])
 
         scores = self.each(one)
+        if self.coarse:
+            scores = {n: s.to(self.dtype) for n, s in scores.items()}
         check_scores(self.pruner.name, self.batch.weights, scores)
         return scores, probes[-1]
 
@@ -259,8 +263,8 @@ class Case:
         return replace(self, batch=batch)
 
     def at(self, dtype: torch.dtype) -> Case:
-        """The same case in another precision."""
-        return replace(self, batch=self.batch.to(dtype))
+        """The same case in another precision, to be compared with this one."""
+        return replace(self, batch=self.batch.to(dtype), coarse=True)
 
     def only(self, index: int) -> Case:
         """One problem of the case."""

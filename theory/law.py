@@ -101,9 +101,16 @@ def _balances(
             f"the balances {name!r} have left {tuple(left.shape)} and right {tuple(right.shape)}, wanted (batch, unit)"
         )
     sign = "is more than" if inequality else "is not"
-    where = label or (lambda b, u: f"{name}: {float(left[b, u]):.6g} {sign} {float(right[b, u]):.6g}")
+    where = label or (lambda b, u: f"{name}: " + f" {sign} ".join(told(left[b, u], right[b, u])))
     size = left.abs() + right.abs() if scale is None else scale
     return Balances(name, left, right, bound, size, inequality, where)
+
+
+def told(first: Tensor, second: Tensor) -> tuple[str, str]:
+    """Two numbers in six digits, or in as many as it takes to tell them apart."""
+    a, b = float(first) + 0, float(second) + 0  # + 0: no minus before a zero
+    short = f"{a:.6g}", f"{b:.6g}"
+    return short if short[0] != short[1] else (repr(a), repr(b))
 
 
 Measure = Callable[[Case], Iterable[Balances]]

@@ -35,6 +35,16 @@ def eta(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps
 
 
+def safe_from_underflow(values: Tensor) -> Tensor:
+    """Where a product of three factors and powers of two is so large that no factor can have underflowed.
+
+    Above smallest_normal^0.3 a score w * (d a) has a unit in the last place of 2^-359 or more in
+    float64, and what any term lost to underflow, at most eta times the other factors, can't reach it.
+    """
+    floor: float = torch.finfo(values.dtype).smallest_normal ** 0.3
+    return values.abs() > floor
+
+
 def largest_integer(dtype: torch.dtype) -> float:
     """Below this every integer is a number of the type, and so sums and products of integers are exact."""
     return 2 / torch.finfo(dtype).eps

@@ -104,7 +104,7 @@ class _Tally:
         if reason is None:
             try:
                 judgement = judge(law, case)
-                reason = "the flow of biases is unknown without an objective" if judgement is None else None
+                reason = _silence(case) if judgement is None else None
             except ScoreError as error:
                 reason = f"no usable scores: {error}"
         if judgement is None:
@@ -156,6 +156,13 @@ class _Tally:
             reason=self.reasons.most_common(1)[0][0] if self.reasons else None,
             seconds=round(time.perf_counter() - start, 3),
         )
+
+
+def _silence(case: Case) -> str:
+    """Why a law in scope yielded nothing."""
+    if case.has_sources and case.pruner.objective is None:
+        return "the flow of biases is unknown without an objective"
+    return "there is nothing here that it speaks of"
 
 
 def _failure(law: Law, spec: NetSpec, pruner: Pruner, generic: bool) -> Failure | None:
@@ -210,6 +217,14 @@ def _replayed(law: Law, pruner: Pruner, corpus: Corpus) -> Witness | None:
             origin = old.minimised_from if old.pruner == pruner.name else old.shape
             return _recorded(law, pruner, NetSpec.from_json(old.spec), origin, failure)
     return None
+
+
+def replay(witness: Witness, law: Law, pruner: Pruner) -> Verdict:
+    """The verdict on a witness alone, run from its own text; `where` says how it fails now."""
+    case = Case(NetSpec.from_json(witness.spec).batch(), pruner, generic=Trait.GENERIC in law.needs)
+    tally, start = _Tally(), time.perf_counter()
+    failure = tally.add(law, case)
+    return tally.verdict(law, pruner, "witness", start, failure, None)
 
 
 def rerun(witness: Witness, law: Law, pruner: Pruner) -> Failure | None:

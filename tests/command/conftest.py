@@ -40,6 +40,49 @@ def changes_weights(network, state, probe):
         weight.mul_(2)
     return {n: w.abs() for n, w in state.effective.items()}
 
+def in_double(network, state, probe):
+    return {n: w.abs().double() for n, w in state.effective.items()}
+
+def prints(network, state, probe):
+    print("noise")
+    return magnitude(network, state, probe)
+
+def quits(network, state, probe):
+    raise SystemExit(0)
+
+def writes_masked_weights(network, state, probe):
+    for name, weight in state.weights.items():
+        weight.mul_(state.masks[name])
+    return magnitude(network, state, probe)
+
+def refills_masks(network, state, probe):
+    for mask in state.masks.values():
+        mask.fill_(True)
+    return magnitude(network, state, probe)
+
+def reads_data_once_pruned(network, state, probe):
+    if state.masks.density < 1:
+        probe.batch()
+    return magnitude(network, state, probe)
+
+def changes_default_dtype(network, state, probe):
+    torch.set_default_dtype(torch.float64)
+    return magnitude(network, state, probe)
+
+double_liar = scored("double liar", in_double, claims={Claim.NEURON_CONSERVED})
+late_reader = scored("late reader", reads_data_once_pruned, claims={Claim.DATA_FREE})
+untestable = scored("untestable", magnitude, claims={Claim.LEAVE_ONE_OUT})
+
+class Joined(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = torch.nn.Linear(4, 3), torch.nn.Linear(4, 3), torch.nn.Linear(6, 3)
+    def forward(self, x):
+        return self.c(torch.cat([self.a(x).relu(), self.b(x).relu()], 1))
+
+def joined():
+    return Joined(), torch.ones(1, 4)
+
 liar = scored("liar", magnitude, claims={Claim.NEURON_CONSERVED})
 honest = scored("honest", magnitude, claims={Claim.POSITIVE, Claim.SIGN_INVARIANT})
 number = 3

@@ -1,6 +1,8 @@
 """The other verbs: prune, list, explain, repro."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,9 @@ def test_masks_that_are_written_can_be_read(run: Run, folder: Path) -> None:
         (("--compression", "2", "--schedule", "one-shot", "--rounds", "3"), "a one-shot schedule has 1 round"),
         (("--compression", "2", "--rounds", "0"), "--rounds"),
         ((), "--compression"),
+        (("--compression", "2", "--rounds", "40000"), "--rounds"),
+        (("--compression", "2", "-o", "/dev/full"), "is no regular file"),
+        (("--compression", "2", "-o", "."), "is no regular file"),
     ],
 )
 def test_prune_refuses_what_can_not_be(run: Run, arguments: tuple[str, ...], said: str) -> None:
@@ -106,6 +111,20 @@ def test_a_failure_that_is_gone_is_said_to_be(run: Run, folder: Path) -> None:
     ended = run("repro", str(witness), "--pruner", "synflow")
     assert ended.status == 0
     assert "the failure is gone" in ended.out
+
+
+def test_a_witness_that_can_not_be_judged_is_not_said_to_be_gone(run: Run, folder: Path) -> None:
+    run("verify", "mine.py:liar", "--laws", "A1", "--examples", "16", "-o", "out")
+    witness = next((folder / "out" / "witnesses").iterdir())
+    ended = run("repro", str(witness), "--pruner", "mine.py:nothing")
+    assert ended.status == 3
+    assert "no usable scores" in ended.err and "gone" not in ended.out
+
+
+def test_the_command_is_also_a_module(folder: Path) -> None:
+    ended = subprocess.run([sys.executable, "-m", "prunelaws"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "--help" in ended.stderr
 
 
 def test_help_teaches(run: Run) -> None:

@@ -76,6 +76,9 @@ def test_a_broken_contract_fails_without_a_traceback(run: Run, pruner: str, said
         (("mine.py:number",), "is a int, wanted"),
         (("no.such.module:thing",), "no.such.module can't be imported"),
         (("synflow", "--laws", "nonsense"), "there is no law 'nonsense'"),
+        (("synflow", "--laws", ","), "there is no law ''"),
+        (("synflow", "--seed", "99999999999999999999"), "--seed"),
+        (("synflow", "--model", "mine.py:small", "--classes", "3"), "--classes is for built-in models"),
         (("synflow", "--claim", "nonsense"), "there is no claim 'nonsense'"),
         (("synflow", "--examples", "0"), "examples is 0, wanted at least 1"),
         (("synflow", "--device", "nonsense"), "the device 'nonsense' can't be used here"),
@@ -133,6 +136,42 @@ def test_a_model_is_verified_along_a_run(run: Run) -> None:
         "nested_masks": "held",
         "maximal_critical_compression": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("pruner", "laws", "said"),
+    [
+        ("double_liar", "A1", "double liar claims 'neuron conserved' but breaks"),
+        ("writes_masked_weights", "purity", "scoring changed weight"),
+        ("refills_masks", "purity", "scoring changed mask"),
+        ("changes_default_dtype", "purity", "torch's default dtype"),
+        ("late_reader", "data_free", "asked for the batch"),
+        ("quits", "usable_scores", "raised SystemExit"),
+    ],
+)
+def test_what_once_slipped_through_is_caught(run: Run, pruner: str, laws: str, said: str) -> None:
+    ended = run("verify", f"mine.py:{pruner}", "--laws", laws, *QUICK)
+    assert ended.status == 1
+    assert said in ended.out
+
+
+def test_a_claim_that_could_not_be_tested_is_not_kept(run: Run) -> None:
+    ended = run("verify", "mine.py:untestable", "--laws", "B3,S1", *QUICK)
+    assert ended.status == 3
+    assert "untestable claims 'leave one out', and no law could test that here" in ended.err
+    assert "1 claims could not be tested" in ended.out
+
+
+def test_what_a_scorer_prints_stays_out_of_the_result(run: Run) -> None:
+    ended = run("verify", "mine.py:prints", "--laws", "S1", *QUICK, "--json")
+    assert from_json(ended.out).checked > 0
+    assert "noise" in ended.err
+
+
+def test_units_that_are_joined_in_unknown_ways_are_left_out_and_named(run: Run) -> None:
+    ended = run("verify", "synflow", "snip", "--model", "mine.py:joined", "--rounds", "4", *QUICK)
+    assert ended.status == 0
+    assert "cat is not known to be positively homogeneous" in ended.err
 
 
 @pytest.mark.parametrize("where", [(), ("--model", "mine.py:small", "--rounds", "4")])

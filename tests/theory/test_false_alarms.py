@@ -9,11 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from subjects import CONSERVATION, CORRECT, FAMILIES, cases, signed, squared
 
+from pruning.pruners.snip import snip
 from pruning.pruners.synflow import synflow
 from theory.case import Case
 from theory.judge import Judgement, judge, out_of_scope
 from theory.law import Grade
+from theory.laws import catalogue
 from theory.networks import built_in
+from theory.networks.dense import dense_real
+from theory.search import Budget, family_ground, search
+from theory.verdict import Outcome
 
 GROUND = [*FAMILIES, *squared]
 
@@ -98,3 +103,11 @@ def test_hostile_networks_are_out_of_scope_and_not_broken(pruner):
         assert case.flow is None and not bool(case.exact.any())
         for law in CONSERVATION:
             assert "positively homogeneous" in (out_of_scope(law, case) or "")
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_underflow_in_a_saturated_loss_is_no_change_of_bits(seed):
+    """Found by hand: cotangents of 1e-321 lose bits when a unit is rescaled, in a layer whose other scores are normal."""
+    law = catalogue()["power_of_two_rescaling"]
+    verdict = search(law, snip, family_ground(dense_real, snip, Budget(seed=seed)))
+    assert verdict.outcome is Outcome.HELD and verdict.balances > 0, verdict.where

@@ -9,7 +9,7 @@ from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
 from theory.case import Case
 from theory.impostors.scores import nudged, over_fan_in
-from theory.law import Balances, Grade, Subject, equal, law
+from theory.law import Balances, Grade, Subject, equal, law, told
 from theory.networks.outside import tanh_net
 from theory.numerics import Bound
 from theory.traits import Trait
@@ -42,7 +42,7 @@ def neuron_conservation(case: Case) -> Iterator[Balances]:
             bound=case.flow_bound(junction),
             scale=case.scale_at(junction),
             label=lambda b, u, i=into, o=out, j=junction: (  # type: ignore[misc]
-                f"unit {u} after layer {j.name}: {float(i[b, u]):.6g} in, {float(o[b, u]):.6g} out"
+                f"unit {u} after layer {j.name}: {' in, '.join(told(i[b, u], o[b, u]))} out"
             ),
         )
 
@@ -69,8 +69,7 @@ def boundary_conservation(case: Case) -> Iterator[Balances]:
     yield equal("scores at input + biases = scores at output", start + biases, end, bound=case.cut_bound(), scale=size)
     if case.flow is not None:
         x, y = _column(case.flow.input), _column(case.flow.output)
-        yield equal("scores at the input = <x, dR/dx>", start, x, bound=case.cut_bound(), scale=size)
-        yield equal("scores at the output = <y, dR/dy>", end, y, bound=case.cut_bound(), scale=size)
+        yield equal("<x, dR/dx> + biases = <y, dR/dy>", x + biases, y, bound=case.cut_bound(), scale=size)
 
 
 @law(

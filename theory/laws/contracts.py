@@ -1,9 +1,12 @@
 """Contracts and plain promises of a score: usable, pure, positive, zero when masked, data-free, repeatable."""
 
 import contextlib
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,8 +48,9 @@ def usable_scores(case: Case) -> Iterator[Balances]:
     one_by_one=True,
 )
 def purity(case: Case) -> Iterator[Balances]:
-    """Scoring leaves weights, biases, masks, data and torch's random state as they were, to the bit."""
-    changed = [_changed_by(case.pruner, problem, masks) for problem, masks in _singles(case)]
+    """Scoring leaves weights, constants, masks, data, random states and torch's modes as they were, to the bit."""
+    partial = case if case.masks is not None else replace(case, masks=_random_masks(case))
+    changed = [_changed_by(case.pruner, problem, masks) for problem, masks in _singles(partial)]
     count = torch.tensor([[float(len(names))] for names in changed])
     yield _count("tensors changed", count, lambda b, u: f"scoring changed {', '.join(changed[b])}")
 
@@ -60,8 +64,10 @@ def purity(case: Case) -> Iterator[Balances]:
     grades=EXACT,
 )
 def positivity(case: Case) -> Iterator[Balances]:
-    """No score is negative."""
-    for name, score in case.scores.items():
+    """No score is negative, before anything is pruned and after."""
+    pruned = replace(case, masks=_random_masks(case)).scores
+    both = [*case.scores.items(), *((f"{name} once pruned", score) for name, score in pruned.items())]
+    for name, score in both:
         flat = score.flatten(1)
         yield at_most(
             f"weight of {name}",
@@ -107,7 +113,8 @@ def zero_when_masked(case: Case) -> Iterator[Balances]:
 )
 def data_free(case: Case) -> Iterator[Balances]:
     """Scoring asks for no data and no labels."""
-    calls = case.scored[1].calls["batch"]
+    pruned = replace(case, masks=_random_masks(case))
+    calls = case.scored[1].calls["batch"] + pruned.scored[1].calls["batch"]
     count = torch.full((case.batch.size, 1), float(calls))
     yield _count("uses of the batch", count, lambda b, u: f"the scorer asked for the batch {calls} times")
 
@@ -157,6 +164,8 @@ def _changed_by(pruner: Pruner, problem: Problem, masks: Masks) -> list[str]:
     network = problem.network
     held = {f"weight {n}": w.clone() for n, w in network.weights.items()}
     held |= {f"constant {n}": t.clone() for n, t in network.fixed.items()}
+    held |= {f"neutral constant {n}": t.clone() for n, t in network.neutral.items()}
+    held |= {"the example input": network.example.clone()}
     held |= {f"mask {n}": m.clone() for n, m in masks.items()}
     held |= {f"the batch's {n}": t.clone() for n, t in zip(("inputs", "targets"), problem.batch or (), strict=False)}
     before = {n: t.clone() for n, t in held.items()}
@@ -164,15 +173,35 @@ def _changed_by(pruner: Pruner, problem: Problem, masks: Masks) -> list[str]:
     def part(prefix: str) -> dict[str, Tensor]:
         return {n.removeprefix(prefix): t for n, t in held.items() if n.startswith(prefix)}
 
-    copy = replace(network, weights=part("weight "), fixed=part("constant "))
+    copy = replace(
+        network,
+        weights=part("weight "),
+        fixed=part("constant "),
+        neutral=part("neutral constant "),
+        example=held["the example input"],
+    )
     batch = (held["the batch's inputs"], held["the batch's targets"]) if problem.batch else None
     state = State(part("weight "), Masks(part("mask ")))
-    random = torch.get_rng_state()
-    grad = torch.is_grad_enabled()
+    before_all = _surroundings()
     with contextlib.suppress(Exception):  # whether it may raise is another contract; here what it leaves behind counts
         pruner.score(copy, state, Probe(replace(problem, network=copy, batch=batch)))
     found = [n for n, t in held.items() if not torch.equal(t.view(torch.uint8), before[n].view(torch.uint8))]
-    found += ["torch's random state"] * (not torch.equal(random, torch.get_rng_state()))
-    found += ["torch's gradient mode"] * (grad != torch.is_grad_enabled())
-    torch.set_grad_enabled(grad)
+    found += [f"requires_grad of {n}" for n, t in held.items() if t.requires_grad]
+    after_all = _surroundings()
+    found += [name for name, value in before_all.items() if value != after_all[name]]
+    torch.set_grad_enabled(before_all["torch's gradient mode"])
+    torch.set_default_dtype(before_all["torch's default dtype"])
+    torch.use_deterministic_algorithms(before_all["torch's choice of deterministic algorithms"])
     return found
+
+
+def _surroundings() -> dict[str, Any]:
+    """What surrounds a scoring and must not be changed by it."""
+    return {
+        "torch's random state": torch.get_rng_state().tolist(),
+        "numpy's random state": repr(np.random.get_state()),
+        "python's random state": random.getstate(),
+        "torch's gradient mode": torch.is_grad_enabled(),
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's choice of deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+    }

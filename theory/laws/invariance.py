@@ -11,9 +11,9 @@ from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
 from theory.case import Case
 from theory.impostors.scores import favouring_early, raw_gradient, signed_flow
-from theory.law import Balances, Grade, Subject, counted, equal, law
+from theory.law import Balances, Grade, Subject, counted, equal, law, told
 from theory.networks.outside import tanh_net
-from theory.numerics import Bound
+from theory.numerics import Bound, safe_from_underflow
 from theory.traits import Trait
 
 
@@ -50,7 +50,7 @@ def power_of_two_rescaling(case: Case) -> Iterator[Balances]:
     """Scores stay the same to the bit when a hidden unit is rescaled by a power of two."""
     source = case.source(3)
     factors = {j.index: torch.exp2(torch.randint(1, 5, (1, j.units), generator=source).double()) for j in case.hidden}
-    yield from _compared(case, _rescaled(case, factors).scores, case.scores, counted)
+    yield from _compared(case, _rescaled(case, factors).scores, case.scores, counted, safe_from_underflow)
 
 
 @law(
@@ -80,7 +80,8 @@ def sign_flips(case: Case) -> Iterator[Balances]:
 def unit_permutation(case: Case) -> Iterator[Balances]:
     """Scores move along when hidden units are put in another order."""
     source = case.source(5)
-    movable = [j for j in case.graph.hidden if j.units > 1 and all(e.groups == 1 for e in (*j.incoming, *j.outgoing))]
+    known = (j for j in case.hidden if j.units > 1)  # elsewhere something unknown may belong to a unit, or order them
+    movable = [j for j in known if all(e.groups == 1 for e in (*j.incoming, *j.outgoing))]
     if not movable:
         return
     orders = {j.index: torch.randperm(j.units, generator=source) for j in movable}
@@ -102,8 +103,9 @@ def _compared(
     left: Mapping[str, Tensor],
     right: Mapping[str, Tensor],
     bound: Callable[[Tensor], Bound] | None,
+    says_something: Callable[[Tensor], Tensor] = torch.isfinite,
 ) -> Iterator[Balances]:
-    """Scores against scores, weight by weight, measured by the layer's largest."""
+    """Scores against scores, weight by weight, where they say something; measured by the layer's largest."""
     for name in left:
         a, b = left[name].flatten(1), right[name].flatten(1)
         largest = torch.maximum(a.abs().amax(1, keepdim=True), b.abs().amax(1, keepdim=True))
@@ -112,9 +114,9 @@ def _compared(
             a,
             b,
             bound=bound(a) if bound else None,
-            scale=largest.expand_as(a),
+            scale=torch.where(says_something(torch.maximum(a.abs(), b.abs())), largest, 0),
             label=lambda i, u, n=name, x=a, y=b: (  # type: ignore[misc]
-                f"weight {n}[{u}]: score {float(y[i, u]) + 0:.6g} before, {float(x[i, u]) + 0:.6g} after"
+                f"weight {n}[{u}]: score {' before, '.join(told(y[i, u], x[i, u]))} after"
             ),
         )
 

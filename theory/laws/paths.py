@@ -12,7 +12,7 @@ from theory.case import Case
 from theory.impostors.scores import biased_flow, halved
 from theory.law import Balances, Grade, Subject, at_most, counted, equal, law
 from theory.networks.outside import max_net, tanh_net
-from theory.numerics import Bound, gamma
+from theory.numerics import Bound, gamma, safe_from_underflow
 from theory.traits import Trait
 
 PATH_SUM = {Claim.DATA_FREE, Claim.POSITIVE}
@@ -88,7 +88,7 @@ def _taken_out(case: Case) -> Iterator[tuple[str, int, Tensor, Tensor, Bound]]:
 @law(
     "B5",
     subject=Subject.OBJECTIVE,
-    claim=Claim.LAYER_CONSERVED,
+    claim=Claim.DEGREE_ONE,
     needs={Trait.HOMOGENEOUS, Trait.CHAIN},
     given=PATH_SUM,
     needs_objective=True,
@@ -109,7 +109,8 @@ def euler_degree(case: Case) -> Iterator[Balances]:
 
 
 def _same_bits(name: str, left: Tensor, right: Tensor) -> Balances:
-    return equal(name, left.unsqueeze(1), right.unsqueeze(1), bound=counted(left.unsqueeze(1)))
+    a, b = left.unsqueeze(1), right.unsqueeze(1)
+    return equal(name, a, b, bound=counted(a), scale=torch.where(safe_from_underflow(b), b.abs(), 0))
 
 
 @law(

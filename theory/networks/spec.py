@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from pruning.problem import LOSSES
 from theory.networks.batch import Batch, batch_of
 from theory.networks.shape import Act, Conv, Dense, Shape
 
@@ -25,6 +26,8 @@ class NetSpec:
 
     def batch(self, dtype: torch.dtype = torch.float64) -> Batch:
         """The problem as a batch of one. Raises ValueError where numbers and shape don't fit."""
+        if self.loss not in LOSSES:
+            raise ValueError(f"there is no loss {self.loss!r}; wanted one of {', '.join(LOSSES)}")
         tensors = {n: torch.tensor(v, dtype=dtype).unsqueeze(0) for n, v in self.values.items()}
         for name, size in self.shape.parameters().items():
             if name not in tensors or tuple(tensors[name].shape[1:]) != size:
