@@ -107,7 +107,7 @@ def test_hostile_networks_are_out_of_scope_and_not_broken(pruner):
 
 @pytest.mark.parametrize("seed", [1, 3])
 def test_underflow_in_a_saturated_loss_is_no_change_of_bits(seed):
-    """Found by hand: cotangents of 1e-321 lose bits when a unit is rescaled, in a layer whose other scores are normal."""
+    """Found by hand: cotangents of 1e-321 lose bits when a unit is rescaled, beside scores that are normal."""
     law = catalogue()["power_of_two_rescaling"]
     verdict = search(law, snip, family_ground(dense_real, snip, Budget(seed=seed)))
     assert verdict.outcome is Outcome.HELD and verdict.balances > 0, verdict.where
