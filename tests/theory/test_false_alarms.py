@@ -105,9 +105,8 @@ def test_hostile_networks_are_out_of_scope_and_not_broken(pruner):
             assert "positively homogeneous" in (out_of_scope(law, case) or "")
 
 
-@pytest.mark.parametrize("seed", [1, 3])
-def test_underflow_in_a_saturated_loss_is_no_change_of_bits(seed):
+def test_underflow_in_a_saturated_loss_is_no_change_of_bits():
     """Found by hand: cotangents of 1e-321 lose bits when a unit is rescaled, beside scores that are normal."""
     law = catalogue()["power_of_two_rescaling"]
-    verdict = search(law, snip, family_ground(dense_real, snip, Budget(seed=seed)))
+    verdict = search(law, snip, family_ground(dense_real, snip, Budget(seed=1)))
     assert verdict.outcome is Outcome.HELD and verdict.balances > 0, verdict.where
