@@ -243,7 +243,7 @@ def call_objective(pruner: Pruner, network: Network, weights: Tensors, probe: Pr
     assert pruner.objective is not None
     try:
         value = pruner.objective(network, weights, probe)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ScoreError(f"{who} raised {retold(error)}") from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.live import Live
+from theory.verdict import Run
 
 OK, FAILED, USAGE, UNVERIFIED, INTERRUPTED = 0, 1, 2, 3, 130
 DEFAULT_OUT = Path("reports/out")
@@ -69,7 +70,6 @@ def verify(
 ) -> None:
     """Check the laws for pruners on random networks and, with --model, along a pruning run of a full-size one."""
     from reports import files, loading, terminal
-    from reports.pairs import untested
     from reports.record import to_json
     from theory.networks import built_in as families
     from theory.verify import Model, budget_for
@@ -106,15 +106,7 @@ def verify(
     for pruner, bare in loaded:
         if bare and not pruner.claims:
             _note(terminal.how_to_claim(pruner.name, run))
-    if not run.checked:
-        _note("nothing that was checked was more than trivial: this run verifies nothing")
-        raise typer.Exit(UNVERIFIED)
-    if run.failures:
-        raise typer.Exit(FAILED)
-    missing = untested(run)
-    for name, kept, reason in missing:
-        _note(f"{name} claims {kept!r}, and no law could test that here: {reason}")
-    raise typer.Exit(UNVERIFIED if missing else OK)
+    raise typer.Exit(_concluded(run))
 
 
 @app.command()
@@ -226,6 +218,21 @@ def repro(
         raise typer.Exit(FAILED)
     _note(f"{law.name} says nothing of {method.name} on {record.network}: {verdict.reason or 'nothing flows'}")
     raise typer.Exit(UNVERIFIED)
+
+
+def _concluded(run: Run) -> int:
+    """The exit status of a verification; what could not be tested is said."""
+    from reports.pairs import untested
+
+    if not run.checked:
+        _note("nothing that was checked was more than trivial: this run verifies nothing")
+        return UNVERIFIED
+    if run.failures:
+        return FAILED
+    missing = untested(run)
+    for name, kept, reason in missing:
+        _note(f"{name} claims {kept!r}, and no law could test that here: {reason}")
+    return UNVERIFIED if missing else OK
 
 
 def _default_pruners() -> list[str]:

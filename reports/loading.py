@@ -157,7 +157,7 @@ def _model_and_example(reference: str, seed: int, classes: int | None) -> tuple[
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             made = factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"the factory {reference} raised {type(error).__name__}: {error}") from error
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module)):
         raise UsageError(f"the factory {reference} returned {_kind(made)}, wanted (model, example_inputs)")
@@ -171,7 +171,7 @@ def _data(reference: str) -> tuple[Tensor, Tensor, Loss]:
     factory = load_object(reference)
     try:
         made = factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"the data factory {reference} raised {type(error).__name__}: {error}") from error
     if not (isinstance(made, tuple) and len(made) == 3 and isinstance(made[0], Tensor) and callable(made[2])):
         raise UsageError(f"the data factory {reference} returned {_kind(made)}, wanted (inputs, targets, loss)")

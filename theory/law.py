@@ -82,6 +82,11 @@ def at_most(
     return _balances(name, left, right, bound, scale, True, label)
 
 
+def none_of(name: str, count: Tensor, label: Callable[[int, int], str]) -> Balances:
+    """A count of faults that must be 0; every count is a check."""
+    return equal(name, count, torch.zeros_like(count), bound=counted(count), scale=torch.ones_like(count), label=label)
+
+
 def counted(like: Tensor) -> Bound:
     """No tolerance: for counts, and for bits that no operation rounds."""
     return Bound(torch.zeros_like(like, dtype=torch.float64), torch.ones(len(like), dtype=torch.bool))

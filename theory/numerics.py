@@ -36,13 +36,13 @@ def eta(dtype: torch.dtype) -> float:
 
 
 def safe_from_underflow(values: Tensor) -> Tensor:
-    """Where a product of three factors and powers of two is so large that no factor can have underflowed.
+    """Where a product is so large that what one of its factors lost to underflow does not show in it.
 
-    Above smallest_normal^0.3 a score w * (d a) has a unit in the last place of 2^-359 or more in
-    float64, and what any term lost to underflow, at most eta times the other factors, can't reach it.
+    Cut at half the exponents below 1. A term loses at most eta times its other factors; in float64 a
+    number above sqrt(smallest_normal) = 2^-511 has its last place at 2^-563 or higher, so the other
+    factors would have to exceed 2^510 together for the loss to reach it.
     """
-    floor: float = torch.finfo(values.dtype).smallest_normal ** 0.3
-    return values.abs() > floor
+    return values.abs() > math.sqrt(torch.finfo(values.dtype).smallest_normal)
 
 
 def largest_integer(dtype: torch.dtype) -> float:

@@ -100,7 +100,7 @@ class _Tally:
     def add(self, law: Law, case: Case) -> Failure | None:
         """Judge one case; the failure found, if any."""
         reason = out_of_scope(law, case)
-        judgement = None
+        judgement, looped = None, case.looped
         if reason is None:
             try:
                 judgement = judge(law, case)
@@ -112,6 +112,7 @@ class _Tally:
             self.reasons[reason or ""] += 1
             return None
         self._count(judgement, case)
+        self.looped += case.looped - looped  # the case goes on counting from law to law
         return judgement.worst
 
     def _count(self, judgement: Judgement, case: Case) -> None:
@@ -119,7 +120,6 @@ class _Tally:
         self.cases += live
         self.trivial += case.batch.size - live
         self.balances += judgement.balances
-        self.looped += case.looped
         self.grades += judgement.grades
         for name, pick in (("margin", max), ("gain", min)):
             new, old = getattr(judgement, name), getattr(self, name)

@@ -53,8 +53,7 @@ class Verdict:
 
     cases: problems checked; trivial: problems in which nothing flowed; balances: numbers compared;
     grades: balances by strength of evidence; margin: the largest residual over its bound, of those
-    with a bound above 0; gain: fewest bits gained in an order test; bound_on_rate: with `cases` and no
-    failure, at 95 % confidence fewer than this share of such problems fail (3/n).
+    with a bound above 0; gain: fewest bits gained in an order test; looped: problems that vmap refused.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"ser_json_inf_nan": "strings"}
@@ -89,11 +88,6 @@ class Verdict:
     def failed(self) -> bool:
         """Whether a claim was refuted or a contract broken."""
         return self.standing is Standing.REFUTED
-
-    @property
-    def bound_on_rate(self) -> float | None:
-        """3/n after n problems without a failure."""
-        return 3 / self.cases if self.outcome is Outcome.HELD and self.cases else None
 
 
 def standing(outcome: Outcome, held_to_it: bool) -> Standing:

@@ -40,7 +40,7 @@ OnVerdict = Callable[[Verdict], None]
 class Model:
     """A full-size network to verify on: its name, and the problem in the precision and on the device to use.
 
-    loss: a name in pruning.problem.LOSSES, or a function of outputs and targets.
+    rounds: of the run; None is what each pruner has as published.
     """
 
     name: str
@@ -166,7 +166,6 @@ def _run(model: Model, pruner: Pruner, tell: Callable[[str], None]) -> Trace:
 def batch_of_model(model: Model) -> Batch:
     """A model's problem as a batch of one; no number is copied."""
     network, data = model.network, model.problem.batch
-
     return Batch(
         network=network,
         weights={n: t[None] for n, t in network.weights.items()},

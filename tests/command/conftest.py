@@ -69,6 +69,9 @@ def changes_default_dtype(network, state, probe):
     torch.set_default_dtype(torch.float64)
     return magnitude(network, state, probe)
 
+def quitting_model():
+    raise SystemExit(0)
+
 double_liar = scored("double liar", in_double, claims={Claim.NEURON_CONSERVED})
 late_reader = scored("late reader", reads_data_once_pruned, claims={Claim.DATA_FREE})
 untestable = scored("untestable", magnitude, claims={Claim.LEAVE_ONE_OUT})

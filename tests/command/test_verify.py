@@ -155,6 +155,18 @@ def test_what_once_slipped_through_is_caught(run: Run, pruner: str, laws: str, s
     assert said in ended.out
 
 
+def test_a_scorer_that_quits_does_not_end_the_run(run: Run) -> None:
+    ended = run("verify", "mine.py:quits", *QUICK)
+    assert ended.status == 1
+    assert "quits breaks the contract usable_scores" in ended.out
+
+
+def test_a_factory_that_quits_is_a_users_mistake(run: Run) -> None:
+    ended = run("verify", "synflow", "--model", "mine.py:quitting_model", *QUICK)
+    assert ended.status == 2
+    assert "raised SystemExit" in ended.err
+
+
 def test_a_claim_that_could_not_be_tested_is_not_kept(run: Run) -> None:
     ended = run("verify", "mine.py:untestable", "--laws", "B3,S1", *QUICK)
     assert ended.status == 3

@@ -2,7 +2,7 @@
 
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from pruning.problem import Probe, Problem
 from pruning.pruner import Claim, Pruner, State
 from theory.case import Case
 from theory.impostors.scores import logarithmic, mask_gradient, mutating, peeking, signed_saliency, unseeded
-from theory.law import Balances, Grade, Subject, at_most, counted, equal, law
+from theory.law import Balances, Grade, Subject, at_most, counted, equal, law, none_of
 
 EXACT = (Grade.EXACT,)
 
@@ -35,7 +35,7 @@ def usable_scores(case: Case) -> Iterator[Balances]:
     faults = [_fault(case.only(i)) for i in range(case.batch.size)] if together else []
     if not any(faults):
         faults = [together] * case.batch.size
-    yield _count("fault", torch.tensor([[float(bool(f))] for f in faults]), lambda b, u: faults[b])
+    yield none_of("fault", torch.tensor([[float(bool(f))] for f in faults]), lambda b, u: faults[b])
 
 
 @law(
@@ -49,10 +49,11 @@ def usable_scores(case: Case) -> Iterator[Balances]:
 )
 def purity(case: Case) -> Iterator[Balances]:
     """Scoring leaves weights, constants, masks, data, random states and torch's modes as they were, to the bit."""
-    partial = case if case.masks is not None else replace(case, masks=_random_masks(case))
-    changed = [_changed_by(case.pruner, problem, masks) for problem, masks in _singles(partial)]
+    masks = _random_masks(case)
+    problems = enumerate(case.batch.singles())
+    changed = [_changed_by(case.pruner, p, Masks({n: m[i] for n, m in masks.items()})) for i, p in problems]
     count = torch.tensor([[float(len(names))] for names in changed])
-    yield _count("tensors changed", count, lambda b, u: f"scoring changed {', '.join(changed[b])}")
+    yield none_of("tensors changed", count, lambda b, u: f"scoring changed {', '.join(changed[b])}")
 
 
 @law(
@@ -116,7 +117,7 @@ def data_free(case: Case) -> Iterator[Balances]:
     pruned = replace(case, masks=_random_masks(case))
     calls = case.scored[1].calls["batch"] + pruned.scored[1].calls["batch"]
     count = torch.full((case.batch.size, 1), float(calls))
-    yield _count("uses of the batch", count, lambda b, u: f"the scorer asked for the batch {calls} times")
+    yield none_of("uses of the batch", count, lambda b, u: f"the scorer asked for the batch {calls} times")
 
 
 @law(
@@ -142,21 +143,12 @@ def _fault(case: Case) -> str:
         return str(error)
 
 
-def _count(name: str, count: Tensor, label: Callable[[int, int], str]) -> Balances:
-    zero = torch.zeros_like(count)
-    return equal(name, count, zero, bound=counted(count), scale=torch.ones_like(count), label=label)
-
-
 def _random_masks(case: Case) -> dict[str, Tensor]:
+    """About half of what the case keeps; one draw for all problems, so that each meets it alone as well."""
     source = case.source(6)
-    weights = case.batch.weights.items()  # one draw for all problems: each meets it alone as well
-    return {n: torch.rand(w.shape[1:], generator=source).lt(0.5).to(w.device).expand_as(w) for n, w in weights}
-
-
-def _singles(case: Case) -> Iterator[tuple[Problem, Masks]]:
-    for i, problem in enumerate(case.batch.singles()):
-        kept = None if case.masks is None else {n: m[i] for n, m in case.masks.items()}
-        yield problem, Masks(kept or Masks.full(problem.network.weights))
+    drawn = {n: torch.rand(w.shape[1:], generator=source).lt(0.5).to(w.device) for n, w in case.batch.weights.items()}
+    kept = case.masks or {n: torch.ones_like(w, dtype=torch.bool) for n, w in case.batch.weights.items()}
+    return {n: kept[n] & half for n, half in drawn.items()}
 
 
 def _changed_by(pruner: Pruner, problem: Problem, masks: Masks) -> list[str]:
@@ -183,7 +175,7 @@ def _changed_by(pruner: Pruner, problem: Problem, masks: Masks) -> list[str]:
     batch = (held["the batch's inputs"], held["the batch's targets"]) if problem.batch else None
     state = State(part("weight "), Masks(part("mask ")))
     before_all = _surroundings()
-    with contextlib.suppress(Exception):  # whether it may raise is another contract; here what it leaves behind counts
+    with contextlib.suppress(Exception, SystemExit):  # whether it may raise is another contract
         pruner.score(copy, state, Probe(replace(problem, network=copy, batch=batch)))
     found = [n for n, t in held.items() if not torch.equal(t.view(torch.uint8), before[n].view(torch.uint8))]
     found += [f"requires_grad of {n}" for n, t in held.items() if t.requires_grad]

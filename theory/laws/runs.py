@@ -13,7 +13,7 @@ from pruning.pruners.synflow import synflow
 from theory.case import Case, Plan
 from theory.impostors.scores import only_unpruned, over_layer
 from theory.impostors.selections import by_threshold, unpinned
-from theory.law import Balances, Grade, Subject, counted, equal, law
+from theory.law import Balances, Grade, Subject, counted, equal, law, none_of
 from theory.networks.outside import square_chain
 from theory.traits import Trait
 
@@ -35,14 +35,7 @@ def usable_runs(case: Case) -> Iterator[Balances]:
     except ScoreError as error:
         fault = str(error)
     count = torch.full((case.batch.size, 1), float(bool(fault)))
-    yield equal(
-        "fault",
-        count,
-        torch.zeros_like(count),
-        bound=counted(count),
-        scale=torch.ones_like(count),
-        label=lambda b, u: fault,
-    )
+    yield none_of("fault", count, lambda b, u: fault)
 
 
 @law(
@@ -78,14 +71,7 @@ def exact_budget(case: Case) -> Iterator[Balances]:
 def nested_masks(case: Case) -> Iterator[Balances]:
     """A pruned weight never comes back."""
     revived = _rounds(case, lambda run: torch.tensor(run.revived, dtype=torch.float64))
-    yield equal(
-        "round",
-        revived,
-        torch.zeros_like(revived),
-        bound=counted(revived),
-        scale=torch.ones_like(revived),
-        label=lambda b, u: f"{_which(case, u)}: {int(revived[b, u])} pruned weights came back",
-    )
+    yield none_of("round", revived, lambda b, u: f"{_which(case, u)}: {int(revived[b, u])} pruned weights came back")
 
 
 @law(

@@ -19,7 +19,8 @@ class Batch:
     """Problems of one shape, stacked: every tensor has a leading axis over the problems.
 
     network gives the graph and the example; its own weights are not used. `neutral` is what data-free
-    scores see in place of `fixed`. `shape` is None for a traced model, which can't be written out.
+    scores see in place of `fixed`. `loss` is a name in pruning.problem.LOSSES or a function. `shape` is
+    None for a traced model, which can't be written out.
     """
 
     network: Network
