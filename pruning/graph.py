@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from pruning.masks import Tensors
@@ -56,80 +58,124 @@ class Node:
         return self.op(*(_resolve(a, values, params) for a in self.args), **named)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Edge:
-    """A weight tensor: each entry is an edge from a unit of junction `tail` to one of junction `head`."""
+    """A weight tensor: each entry is an edge from a unit to a unit.
+
+    heads: the unit of each output channel; tails: the unit of each input channel or feature (a unit
+    has several where channels were flattened). transposed: the weight is laid out (in, out, ...), as
+    in addmm and transposed convolutions, not (out, in, ...).
+    """
 
     weight: str
     node: Node
     shape: tuple[int, ...]
-    tail: int
-    head: int
-    tail_units: int
-    groups: int
-    spread: int  # input features per unit: more than 1 where channels were flattened before a linear layer
+    heads: Tensor
+    tails: Tensor
+    groups: int = 1
+    transposed: bool = False
 
     @property
     def fan_in(self) -> int:
-        """Products summed for one output element."""
-        return math.prod(self.shape[1:])
+        """Products summed for one output element (in a transposed convolution at most)."""
+        return len(self.tails) // self.groups * self._positions
 
     @property
     def fan_out(self) -> int:
         """Products summed for the gradient of one input element."""
-        return self.shape[0] // self.groups * math.prod(self.shape[2:])
+        return len(self.heads) // self.groups * self._positions
 
-    def into(self, scores: Tensor) -> Tensor:
-        """Sum over the edges entering each head unit: (..., *shape) -> (..., head units)."""
-        lead = scores.shape[: scores.dim() - len(self.shape)]
-        return scores.reshape(*lead, self.shape[0], self.fan_in).sum(-1)
+    @cached_property
+    def channels_per_head(self) -> int:
+        """Output channels of one unit, at most."""
+        return _most(self.heads)
 
-    def out_of(self, scores: Tensor) -> Tensor:
-        """Sum over the edges leaving each tail unit: (..., *shape) -> (..., tail units)."""
-        lead = scores.shape[: scores.dim() - len(self.shape)]
-        per_group = self.tail_units // self.groups
-        rest = self.spread * math.prod(self.shape[2:])
-        split = scores.reshape(*lead, self.groups, self.shape[0] // self.groups, per_group, rest)
-        return split.sum((-1, -3)).reshape(*lead, self.tail_units)
+    @cached_property
+    def channels_per_tail(self) -> int:
+        """Input channels or features of one unit, at most."""
+        return _most(self.tails)
+
+    def into(self, scores: Tensor, units: int) -> Tensor:
+        """Sum over the edges entering each unit: (..., *shape) -> (..., units)."""
+        return _collected(self._laid_out(scores).sum((-1, -2)).flatten(-2), self.heads, units)
+
+    def out_of(self, scores: Tensor, units: int) -> Tensor:
+        """Sum over the edges leaving each unit: (..., *shape) -> (..., units)."""
+        return _collected(self._laid_out(scores).sum((-1, -3)).flatten(-2), self.tails, units)
 
     def per_head(self, values: Tensor) -> Tensor:
-        """One number per head unit, spread over the weights that enter it: (..., head units) -> (..., *shape)."""
-        lead = values.shape[:-1]
-        column = values.reshape(*lead, self.shape[0], *[1] * (len(self.shape) - 1))
-        return column.expand(*lead, *self.shape)
+        """One number per unit, spread over the weights that enter it: (..., units) -> (..., *shape)."""
+        each = values[..., self.heads.to(values.device)]
+        return self._spread(each.reshape(*each.shape[:-1], self.groups, -1, 1, 1))
 
     def per_tail(self, values: Tensor) -> Tensor:
-        """One number per tail unit, spread over the weights that leave it: (..., tail units) -> (..., *shape)."""
-        lead, outputs = values.shape[:-1], self.shape[0] // self.groups
-        per_group = self.tail_units // self.groups
-        rest = self.spread * math.prod(self.shape[2:])
-        split = values.reshape(*lead, self.groups, 1, per_group, 1)
-        return split.expand(*lead, self.groups, outputs, per_group, rest).reshape(*lead, *self.shape)
+        """One number per unit, spread over the weights that leave it: (..., units) -> (..., *shape)."""
+        each = values[..., self.tails.to(values.device)]
+        return self._spread(each.reshape(*each.shape[:-1], self.groups, 1, -1, 1))
+
+    @property
+    def _positions(self) -> int:
+        return math.prod(self.shape[2:])
+
+    def _laid_out(self, scores: Tensor) -> Tensor:
+        """(..., *shape) as (..., groups, outputs per group, inputs per group, positions)."""
+        lead, groups = scores.shape[: scores.dim() - len(self.shape)], self.groups
+        outputs, inputs = len(self.heads) // groups, len(self.tails) // groups
+        if self.transposed:
+            return scores.reshape(*lead, groups, inputs, outputs, self._positions).transpose(-3, -2)
+        return scores.reshape(*lead, groups, outputs, inputs, self._positions)
+
+    def _spread(self, values: Tensor) -> Tensor:
+        outputs, inputs = len(self.heads) // self.groups, len(self.tails) // self.groups
+        full = values.expand(*values.shape[:-3], outputs, inputs, self._positions)
+        full = full.transpose(-3, -2) if self.transposed else full
+        return full.reshape(*values.shape[:-4], *self.shape)
 
 
-@dataclass(frozen=True)
+class Role(StrEnum):
+    """What a parameter does to units beside being a weight between them."""
+
+    SHIFT = "shift"  # added: a bias, or the shift of a norm
+    GAIN = "gain"  # multiplies what a norm has made: its flow enters the units, for the norm lets none through
+    SCALE = "scale"  # multiplies: what enters the units passes it
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
-    """A bias or normalisation shift: an edge from the constant 1 to each unit of junction `head`."""
+    """A parameter at units: a shift, a gain or a scale; `units` says which each of its entries belongs to."""
 
     name: str
     node: Node
-    head: int
-    units: int
+    units: Tensor
+    role: Role
 
-    def into(self, flow: Tensor, lead: int = 0) -> Tensor:
-        """Per unit: (..., *shape) -> (..., units); `lead` counts the leading dimensions."""
-        return flow.reshape(*flow.shape[:lead], self.units)
+    def into(self, flow: Tensor, units: int) -> Tensor:
+        """Per unit: (..., *shape) -> (..., units)."""
+        lead = flow.shape[: flow.dim() - self.units.dim()]
+        return _collected(flow.reshape(*lead, -1), self.units.flatten(), units)
+
+
+@dataclass(frozen=True, eq=False)
+class Transfer:
+    """Entry by entry homogeneous of another degree, or a product: F(tails) = degree * F(heads), unit by unit."""
+
+    node: Node
+    tails: Tensor
+    heads: Tensor
+    degree: float
 
 
 @dataclass(frozen=True)
 class Junction:
-    """Units, and all the values that parameter-free operators of degree 1 join into them.
+    """Neighbouring units that the same operators touch: number `first` to `first + units - 1`.
 
-    A residual sum joins its operands, so what enters a unit through weights and biases leaves it
-    through weights, identity branches included. `objections` say why that may not hold here.
+    A unit is every channel that parameter-free operators of degree 1 join: a residual sum joins its
+    operands, so what enters a unit through weights and biases leaves it through weights, identity
+    branches included. `objections` say why that may not hold here.
     """
 
     index: int
+    first: int
     units: int
     values: tuple[str, ...]
     incoming: tuple[Edge, ...]
@@ -141,18 +187,33 @@ class Junction:
     @property
     def name(self) -> str:
         """The layers that feed it, as people know them."""
-        return " + ".join(edge.node.where for edge in self.incoming) or INPUT
+        fed = [edge.node.where for edge in self.incoming] or [s.node.where for s in self.sources]
+        return " + ".join(dict.fromkeys(fed)) or INPUT
+
+    @property
+    def span(self) -> slice:
+        """Its units among all."""
+        return slice(self.first, self.first + self.units)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graph:
-    """Operators in order of execution, and the junctions and edges they amount to."""
+    """Operators in order of execution, and the units and edges they amount to.
+
+    places: per value the unit of each entry, -1 for zeros that no unit feeds, with length 1 along axes
+    where it is the same.
+    inputs, outputs: the units of the input and of the output.
+    """
 
     nodes: tuple[Node, ...]
     output: str
     junctions: tuple[Junction, ...]
-    input_junction: int
-    output_junction: int
+    edges: tuple[Edge, ...]
+    attached: tuple[Source, ...]
+    transfers: tuple[Transfer, ...]
+    places: Mapping[str, Tensor]
+    inputs: Tensor
+    outputs: Tensor
 
     def run(self, params: Tensors, x: Tensor, tap: Tap | None = None) -> Tensor:
         """The network's output for input `x`; `tap` sees, and may replace, each value on the way."""
@@ -160,7 +221,7 @@ class Graph:
         last_use = self._last_use
         for position, node in enumerate(self.nodes):
             made = node.run(values, params)
-            values[node.name] = tap(node.name, made) if tap else made
+            values[node.name] = tap(node.name, made) if tap and isinstance(made, Tensor) else made
             for spent in last_use.get(position, ()):
                 del values[spent]
         return values[self.output]
@@ -170,40 +231,72 @@ class Graph:
         last = {name: i for i, node in enumerate(self.nodes) for name in node.values() if name != self.output}
         return {i: tuple(n for n, j in last.items() if j == i) for i in set(last.values())}
 
-    @cached_property
-    def edges(self) -> tuple[Edge, ...]:
-        """All weights, in order of execution."""
-        order = {node.name: i for i, node in enumerate(self.nodes)}
-        return tuple(sorted((e for j in self.junctions for e in j.incoming), key=lambda e: order[e.node.name]))
+    @property
+    def units(self) -> int:
+        """Number of all units."""
+        return sum(j.units for j in self.junctions)
 
-    @cached_property
+    @property
     def sources(self) -> tuple[Source, ...]:
         """All biases and shifts."""
-        return tuple(s for j in self.junctions for s in j.sources)
+        return tuple(s for s in self.attached if s.role is Role.SHIFT)
+
+    @property
+    def entering(self) -> tuple[Source, ...]:
+        """Every parameter whose saliency enters units without a weight: shifts, and the gains of norms."""
+        return tuple(s for s in self.attached if s.role is not Role.SCALE)
 
     @property
     def weights(self) -> tuple[str, ...]:
         """Names of the prunable weights: the weights of linear and convolution operators."""
         return tuple(dict.fromkeys(edge.weight for edge in self.edges))
 
-    @property
+    @cached_property
     def hidden(self) -> tuple[Junction, ...]:
-        """Junctions between input and output."""
-        ends = {self.input_junction, self.output_junction}
-        return tuple(j for j in self.junctions if j.index not in ends and (j.incoming or j.outgoing))
+        """Junctions between input and output; what a product makes is balanced at its factors."""
+        ends = {*self.inputs.tolist(), *self.outputs.tolist(), *(h for t in self.transfers for h in t.heads.tolist())}
+        return tuple(j for j in self.junctions if j.first not in ends and (j.incoming or j.outgoing))
 
-    @property
+    @cached_property
     def objections(self) -> tuple[str, ...]:
         """Every reason why a conservation law may not hold somewhere, with the module it concerns."""
         return tuple(dict.fromkeys(text for j in self.junctions for text in j.objections))
 
-    @property
+    @cached_property
     def is_chain(self) -> bool:
         """Whether the weights follow one another, each layer a cut between input and output."""
-        edges = self.edges
-        follows = all(a.head == b.tail for a, b in pairwise(edges))
-        ends = bool(edges) and edges[0].tail == self.input_junction and edges[-1].head == self.output_junction
-        return follows and ends and len({e.head for e in edges}) == len(edges)
+        steps = [(set(e.tails.tolist()), set(e.heads.tolist())) for e in self.edges]
+        follows = all(a[1] == b[0] for a, b in pairwise(steps))
+        ends = bool(steps) and steps[0][0] == {*self.inputs.tolist()} and steps[-1][1] == {*self.outputs.tolist()}
+        return follows and ends and len({frozenset(heads) for _, heads in steps}) == len(steps)
+
+    def junction_of(self, unit: int) -> Junction:
+        """The junction that holds a unit."""
+        return next(j for j in self.junctions if j.first <= unit < j.first + j.units)
+
+    def incoming(self, scores: Tensors) -> Tensor:
+        """Sum of the scores of the weights that enter each unit: (..., units)."""
+        return torch.stack([e.into(scores[e.weight], self.units) for e in self.edges]).sum(0)
+
+    def outgoing(self, scores: Tensors) -> Tensor:
+        """Sum of the scores of the weights that leave each unit, and what it passes to products: (..., units)."""
+        out = torch.stack([e.out_of(scores[e.weight], self.units) for e in self.edges]).sum(0)
+        for t in reversed(self.transfers):
+            out = out.index_add(-1, t.tails.to(out.device), t.degree * out[..., t.heads.to(out.device)])
+        return out
+
+    def by_unit(self, name: str, entries: Tensor) -> Tensor:
+        """Sum over the entries of the value `name` that belong to each unit: (units,).
+
+        Raises ValueError where entries of several samples lie along an axis whose places follow the example's number.
+        """
+        place = self.places[name]
+        if any(size not in (1, n) for size, n in zip(place.shape, entries.shape, strict=True)):
+            raise ValueError(f"{name}: the places of {tuple(place.shape)} entries don't fit {tuple(entries.shape)}")
+        alike = [axis for axis, size in enumerate(place.shape) if size == 1 and entries.shape[axis] != 1]
+        summed = entries.sum(alike, keepdim=True) if alike else entries
+        owners = torch.where(place < 0, self.units, place)  # nobody's entries are collected past the end
+        return _collected(summed.flatten(), owners.flatten(), self.units + 1)[..., : self.units]
 
 
 def leaves(args: object) -> Iterable[object]:
@@ -223,3 +316,13 @@ def _resolve(arg: object, values: Tensors, params: Tensors) -> object:
     if isinstance(arg, (list, tuple)):
         return type(arg)(_resolve(item, values, params) for item in arg)
     return arg
+
+
+def _collected(values: Tensor, units: Tensor, count: int) -> Tensor:
+    """Sum of (..., n) over the entries of each unit: (..., count)."""
+    zero = torch.zeros(*values.shape[:-1], count, dtype=values.dtype, device=values.device)
+    return zero.index_add(-1, units.to(values.device), values)
+
+
+def _most(units: Tensor) -> int:
+    return int(torch.bincount(units).max()) if units.numel() else 0

@@ -69,3 +69,10 @@ def check_finite(weights: Tensors) -> None:
             raise ValueError(
                 f"the weight {name!r} holds {bad} NaN or infinite values of {weight.numel()}; it can't be scored"
             )
+
+
+def neutral_constants(graph: Graph, fixed: Tensors) -> dict[str, Tensor]:
+    """`fixed` as a score sees it that must not see data or biases: shifts 0, scales and gains without their signs."""
+    shifts = {s.name for s in graph.sources}
+    factors = {s.name for s in graph.attached} - shifts
+    return {n: torch.zeros_like(t) if n in shifts else t.abs() if n in factors else t for n, t in fixed.items()}

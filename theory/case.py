@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from pruning.schedule import exponential
 from theory.flow import Flow, UnreadableFlow, measure_flow, path_roundings
 from theory.networks.batch import Batch
 from theory.numerics import Bound, gamma, largest_integer
+from theory.subjects import Stepper, the_loss
 from theory.traits import Trait, traits_of
 
 PerProblem = Callable[[Problem, Masks], dict[str, Tensor]]
@@ -36,7 +38,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Problems of one shape, a pruner, and the masks it has come to.
+    """Problems of one shape, a pruner or a stepper, and the masks it has come to.
 
     Tensors have a leading axis over the problems. `outside` drops the hypotheses: units that a law
     would leave out are looked at all the same. `run` is a finished trace of a full-size model, whose
@@ -47,6 +49,7 @@ class Case:
 
     batch: Batch
     pruner: Pruner
+    stepper: Stepper | None = None
     masks: Mapping[str, Tensor] | None = None
     outside: bool = False
     run: Trace | None = None
@@ -54,6 +57,18 @@ class Case:
     generic: bool = False
     coarse: bool = False
     loops: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def under(cls, subject: Pruner | Stepper, batch: Batch, **rest: Any) -> Case:
+        """The case of a subject: a pruner, or a stepper on the loss."""
+        if isinstance(subject, Stepper):
+            return cls(batch, the_loss, stepper=subject, **rest)
+        return cls(batch, subject, **rest)
+
+    @property
+    def subject(self) -> Pruner | Stepper:
+        """What the case is about."""
+        return self.stepper or self.pruner
 
     # what the network is
 
@@ -85,23 +100,19 @@ class Case:
 
     @property
     def has_sources(self) -> bool:
-        """Whether any bias or shift feeds the network."""
-        return bool(self.graph.sources)
+        """Whether any bias, shift or norm's gain feeds the network."""
+        return bool(self.graph.entering)
 
     @property
     def hidden(self) -> list[Junction]:
         """The hidden units a conservation law speaks of, junction by junction."""
         return [j for j in self.graph.hidden if self.outside or not j.objections]
 
-    @property
-    def output(self) -> Junction:
-        """The output's units."""
-        return self.graph.junctions[self.graph.output_junction]
-
-    @property
-    def input(self) -> Junction:
-        """The input's units."""
-        return self.graph.junctions[self.graph.input_junction]
+    @cached_property
+    def units(self) -> Tensor:
+        """The numbers of those units."""
+        spans = [torch.arange(j.first, j.first + j.units) for j in self.hidden]
+        return torch.cat([torch.arange(0), *spans]).to(self._device)
 
     # what the pruner says of it
 
@@ -139,7 +150,7 @@ class Case:
     @cached_property
     def flow(self) -> Flow | None:
         """The flow of the objective; None without one, or where its bound is not derived."""
-        if self.pruner.objective is None or self.graph.objections:
+        if self.pruner.objective is None or self.graph.objections or self.graph.transfers:
             return None
         try:
             return Flow.of(self.each(self._flow_of_one))
@@ -169,7 +180,7 @@ class Case:
 
     @cached_property
     def bias_flows(self) -> dict[str, Tensor]:
-        """b * dR/db per source: (batch, units). Where the objective is not homogeneous, by autograd alone."""
+        """b * dR/db per source: (batch, *shape). Where the objective is not homogeneous, by autograd alone."""
         if self.flow is not None:
             return self.flow.bias
         if self.pruner.objective is None or not self.has_sources:
@@ -179,40 +190,36 @@ class Case:
             network = problem.network
             effective = masks.apply(network.weights)
 
-            def value(fixed: dict[str, Tensor]) -> Tensor:
-                return call_objective(self.pruner, replace(network, fixed=fixed), effective, Probe(problem))
+            def value(fixed: dict[str, Tensor], neutral: dict[str, Tensor]) -> Tensor:
+                there = replace(network, fixed=fixed, neutral=neutral)
+                return call_objective(self.pruner, there, effective, Probe(problem))
 
-            slopes = torch.func.grad(value)(dict(network.fixed))
-            return {s.name: s.into(network.fixed[s.name] * slopes[s.name]) for s in network.graph.sources}
+            # an objective reads the constants as they are, or their neutral forms
+            by_fixed, by_neutral = torch.func.grad(value, argnums=(0, 1))(dict(network.fixed), dict(network.neutral))
+            return {
+                s.name: network.fixed[s.name] * by_fixed[s.name] + network.neutral[s.name] * by_neutral[s.name]
+                for s in network.graph.entering
+            }
 
         return self.each(one)
 
-    def bias_into(self, junction: Junction) -> Tensor:
-        """Bias flow into each unit: (batch, units)."""
-        zero = torch.zeros(self.batch.size, junction.units, dtype=self.dtype, device=self._device)
-        return torch.stack([zero, *(self.bias_flows[s.name] for s in junction.sources)]).sum(0)
+    @cached_property
+    def entering(self) -> Tensor:
+        """Flow of biases, shifts and norms' gains into each unit: (batch, units)."""
+        zero = torch.zeros(self.batch.size, self.graph.units, dtype=self.dtype, device=self._device)
+        flows = self.bias_flows
+        fed = (s.into(flows[s.name], self.graph.units) for s in self.graph.entering if s.name in flows)
+        return torch.stack([zero, *fed]).sum(0)
 
-    def incoming(self, junction: Junction, scores: Mapping[str, Tensor]) -> Tensor:
-        """Sum of the scores of the weights that enter each unit: (batch, units)."""
-        return torch.stack([e.into(scores[e.weight]) for e in junction.incoming]).sum(0)
-
-    def outgoing(self, junction: Junction, scores: Mapping[str, Tensor]) -> Tensor:
-        """Sum of the scores of the weights that leave each unit: (batch, units)."""
-        return torch.stack([e.out_of(scores[e.weight]) for e in junction.outgoing]).sum(0)
-
-    def scale_at(self, junction: Junction) -> Tensor:
-        """Sum of the absolute scores on both sides of each unit."""
+    @cached_property
+    def absolute(self) -> Tensor:
+        """Sum of the absolute scores on both sides of each unit: (batch, units)."""
         size = {n: s.abs() for n, s in self.scores.items()}
-        sides = [self.bias_into(junction).abs()]
-        sides += [self.incoming(junction, size)] * bool(junction.incoming)
-        sides += [self.outgoing(junction, size)] * bool(junction.outgoing)
-        return torch.stack(sides).sum(0)
+        return self.graph.incoming(size) + self.graph.outgoing(size).abs() + self.entering.abs()
 
-    def flow_bound(self, junction: Junction) -> Bound | None:
-        """What rounding may do to the balance of each unit (see theory.numerics.measure_flow)."""
-        if self.flow is None:
-            return None
-        return self.bounded(self.flow.bound[str(junction.index)])
+    def flow_bound(self) -> Bound | None:
+        """What rounding may do to the balance of each unit (see theory.flow.measure_flow): (batch, units)."""
+        return None if self.flow is None else self.bounded(self.flow.bound)
 
     def cut_bound(self) -> Bound | None:
         """What rounding may do to the difference of two cuts: (batch, 1).
@@ -222,9 +229,9 @@ class Case:
         """
         if self.flow is None:
             return None
-        units = torch.stack([b.sum(-1) for b in self.flow.bound.values()]).sum(0)
-        terms = self.total + sum(s.units for s in self.graph.sources)
-        absolute = self.flow.total + sum(f.abs().sum(-1) for f in self.flow.bias.values())
+        units = self.flow.bound.sum(-1)
+        terms = self.total + sum(s.units.numel() for s in self.graph.sources)
+        absolute = self.flow.total + sum(f.abs().flatten(1).sum(1) for f in self.flow.bias.values())
         ends = self.flow.output_error + self.flow.input_error
         return self.bounded((units + 2 * gamma(terms, self.dtype) * absolute + ends).unsqueeze(1))
 
@@ -233,8 +240,11 @@ class Case:
         return Bound(torch.where(self.exact.unsqueeze(1), 0.0, size), self.exact)
 
     @cached_property
-    def path_roundings(self) -> int:
-        """K: where all terms are nonnegative, gamma_K bounds the relative error of R and of each score."""
+    def path_roundings(self) -> int | None:
+        """K: where all terms are nonnegative, gamma_K bounds the relative error of R and of each score.
+
+        None with an operator whose roundings were not counted.
+        """
         shapes: dict[str, Tensor] = {}
 
         def keep(name: str, value: Tensor) -> Tensor:
@@ -243,7 +253,10 @@ class Case:
 
         params = {n: t[0].to("meta") for n, t in {**self.batch.fixed, **self.batch.weights}.items()}
         self.graph.run(params, self.batch.network.example[:1].to("meta"), keep)
-        return path_roundings(self.graph, shapes)
+        try:
+            return path_roundings(self.graph, shapes)
+        except UnreadableFlow:
+            return None
 
     # what an invariance needs
 
@@ -321,6 +334,8 @@ class Case:
         if self.batch.size > 1:
             try:
                 return dict(torch.func.vmap(one)({**flat, **kept}))
+            except UnreadableFlow:
+                raise
             except Exception:  # a scorer that vmap refuses: the loop below tells a refusal from a fault
                 self.loops["problems"] += self.batch.size
         rows = [one({k: t[i] for k, t in {**flat, **kept}.items()}) for i in range(self.batch.size)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pruning.graph import INPUT, Edge, Graph, Junction, Node, Source
+from pruning.graph import INPUT, Edge, Graph, Junction, Node, Param, Source
 from pruning.masks import Tensors
 from theory.numerics import eta, gamma, largest_integer
 
@@ -21,9 +21,9 @@ class Flow:
     """What one forward and one backward pass of an objective R say about one problem.
 
     value: R; output, input: <y, dR/dy> and <x, dR/dx> with their rounding errors; bias: per source
-    and unit b * dR/db; mass: per junction and unit the absolute saliency around it; bound: per
-    junction and unit the rounding of its balance; total: the absolute saliency of all weights; exact:
-    1 where every number on the way was an integer small enough.
+    b * dR/db, entry by entry; mass: per unit the absolute saliency around it; bound: per unit the rounding of
+    its balance; total: the absolute saliency of all weights; exact: 1 where every number on the way
+    was an integer small enough.
     """
 
     value: Tensor
@@ -32,38 +32,21 @@ class Flow:
     input: Tensor
     input_error: Tensor
     bias: dict[str, Tensor]
-    mass: dict[str, Tensor]
-    bound: dict[str, Tensor]
+    mass: Tensor
+    bound: Tensor
     total: Tensor
     exact: Tensor
 
     def flat(self) -> dict[str, Tensor]:
         """Every tensor in one mapping, the form that vmap returns."""
-        out = {n: getattr(self, n) for n in ("value", "output", "output_error", "input", "input_error")}
-        out |= {"total": self.total, "exact": self.exact}
-        for group in ("bias", "mass", "bound"):
-            out |= {f"{group}/{n}": t for n, t in getattr(self, group).items()}
-        return out
+        alone = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "bias"}
+        return alone | {f"bias/{n}": t for n, t in self.bias.items()}
 
     @classmethod
     def of(cls, flat: Mapping[str, Tensor]) -> Flow:
         """The inverse of flat()."""
-
-        def group(name: str) -> dict[str, Tensor]:
-            return {k.removeprefix(name + "/"): t for k, t in flat.items() if k.startswith(name + "/")}
-
-        return cls(
-            value=flat["value"],
-            output=flat["output"],
-            output_error=flat["output_error"],
-            input=flat["input"],
-            input_error=flat["input_error"],
-            bias=group("bias"),
-            mass=group("mass"),
-            bound=group("bound"),
-            total=flat["total"],
-            exact=flat["exact"],
-        )
+        bias = {k.removeprefix("bias/"): t for k, t in flat.items() if k.startswith("bias/")}
+        return cls(bias=bias, **{k: t for k, t in flat.items() if not k.startswith("bias/")})
 
 
 # R as a function of the biases and of a tap on every value of the forward pass
@@ -138,30 +121,20 @@ class _Reader:
         self.absolute = {e.node.name: self._absolute(e) for e in graph.edges}
 
     def flow(self, value: Tensor) -> Flow:
-        bias = {s.name: s.into(self.fixed[s.name] * self.by_fixed[s.name]) for s in self.graph.sources}
-        sides = {str(j.index): self._junction(j) for j in self.graph.junctions if j.incoming or j.outgoing}
+        bias = {s.name: self.fixed[s.name] * self.by_fixed[s.name] for s in self.graph.sources}
+        mass, bound = self._balances()
         output, output_error = self._inner_product(self.graph.output)
         input_, input_error = self._inner_product(INPUT)
         total = torch.stack([t.sum() for t, _ in self.absolute.values()]).sum()
-        return Flow(
-            value,
-            output,
-            output_error,
-            input_,
-            input_error,
-            bias,
-            {k: mass for k, (mass, _) in sides.items()},
-            {k: bound for k, (_, bound) in sides.items()},
-            total,
-            self._exact(total),
-        )
+        exact = self._exact(total)
+        return Flow(value, output, output_error, input_, input_error, bias, mass, bound, total, exact)
 
     def _absolute(self, edge: Edge) -> tuple[Tensor, Tensor]:
         """T = |w| sum |d||a| per weight, and the largest absolute partial sum in the three products."""
-        a, d = self._argument(edge.node).abs(), self.slopes[edge.node.name].abs()
-        op, rest = edge.node.op, edge.node.args[3:]
+        node = edge.node
+        a, d = self._argument(node).abs(), self.slopes[node.name].abs()
         w = self.weights[edge.weight].abs()
-        forward, back, *_ = torch.func.vjp(lambda x, v: op(x, v, None, *rest), a, w)
+        forward, back, *_ = torch.func.vjp(lambda x, v: _without_bias(node, edge.weight, x, v), a, w)
         to_a, to_w = back(d)
         peak = torch.stack([forward.amax(), to_a.amax(), to_w.amax()]).amax()
         return w * to_w, peak
@@ -169,57 +142,66 @@ class _Reader:
     def _argument(self, node: Node) -> Tensor:
         return self.values[node.values()[0]]
 
-    def _junction(self, junction: Junction) -> tuple[Tensor, Tensor]:
-        """Absolute saliency around each unit of a junction, and the bound on its balance."""
-        further = _further(self.graph, junction)
-        around = self._around(junction)
-        mass = torch.zeros(junction.units, dtype=self.dtype, device=next(iter(self.weights.values())).device)
+    def _balances(self) -> tuple[Tensor, Tensor]:
+        """Absolute saliency around each unit, and the bound on its balance."""
+        units = self.graph.units
+        further = _further(self.graph).to(self.slopes[INPUT].device)
+        around = self._around()
+        mass = torch.zeros(units, dtype=self.dtype, device=further.device)
         bound = torch.zeros_like(mass)
-        for edge in junction.incoming:
-            t = edge.into(self.absolute[edge.node.name][0])
-            mass, bound = mass + t, bound + t * self._gamma(edge, 2 * edge.fan_in + further)
-            bound = bound + self._underflow(edge, edge.into(self.weights[edge.weight].abs()), edge.fan_in, around)
-        for edge in junction.outgoing:
-            t, summed = edge.out_of(self.absolute[edge.node.name][0]), edge.fan_out * edge.spread
+        for edge in self.graph.edges:
+            saliency, weights = self.absolute[edge.node.name][0], self.weights[edge.weight].abs()
+            t, summed = edge.into(saliency, units), edge.fan_in * edge.channels_per_head
+            mass, bound = mass + t, bound + t * self._gamma(edge, edge.fan_in + summed + further)
+            bound = bound + self._underflow(edge, edge.into(weights, units), summed, around)
+            t, summed = edge.out_of(saliency, units), edge.fan_out * edge.channels_per_tail
             mass, bound = mass + t, bound + t * self._gamma(edge, edge.fan_out + summed + further)
-            bound = bound + self._underflow(edge, edge.out_of(self.weights[edge.weight].abs()), summed, around)
-        for source in junction.sources:
-            t = self._source(source)
-            added = next((e.fan_in for e in junction.incoming if e.node.name == source.node.name), 1)
-            terms = self.slopes[source.node.name].numel() // junction.units + added + 2 + further
+            bound = bound + self._underflow(edge, edge.out_of(weights, units), summed, around)
+        for source in self.graph.sources:
+            t, added = self._source(source), self._fan_in(source)
+            terms = self.slopes[source.node.name].numel() // source.units.numel() + added + 2 + further
             mass, bound = mass + t, bound + t * gamma(terms, self.dtype) + eta(self.dtype)
-        for node in junction.inner:
-            k = _roundings(node, self._argument(node), self.values[node.name])
+        for node in self.graph.nodes:
+            k = _roundings(node, self.values) if node.name in self.slopes and node.name not in self.absolute else 0
             if k:
-                bound = bound + self._through(node, junction.units) * gamma(k + further, self.dtype)
+                bound = bound + self._through(node) * gamma(k + further, self.dtype)
                 bound = bound + eta(self.dtype) * k * around
         return mass, bound
 
-    def _gamma(self, edge: Edge, k: int) -> float:
+    def _fan_in(self, source: Source) -> int:
+        """Products that a bias is added to."""
+        return next((e.fan_in for e in self.graph.edges if e.node.name == source.node.name), 1)
+
+    def _gamma(self, edge: Edge, k: Tensor) -> Tensor:
         return gamma(k + self._terms(edge) + 2, self.dtype)
 
     def _terms(self, edge: Edge) -> int:
-        return self.slopes[edge.node.name].numel() // edge.shape[0]
+        return self.slopes[edge.node.name].numel() // max(len(edge.heads), 1)
 
-    def _around(self, junction: Junction) -> Tensor:
-        """What a product lost inside the junction may be multiplied by."""
-        inside = [n for n in junction.values if n in self.values]
-        return torch.stack([self.values[n].abs().sum() + self.slopes[n].abs().sum() for n in inside]).sum()
+    def _around(self) -> Tensor:
+        """What a product lost inside a junction may be multiplied by, per unit."""
+        sizes = {n: v.abs().sum() + self.slopes[n].abs().sum() for n, v in self.values.items() if n in self.slopes}
+        zero = torch.zeros((), dtype=self.dtype, device=self.slopes[INPUT].device)
+        junctions = self.graph.junctions
+        sums = [torch.stack([zero, *(sizes[n] for n in j.values if n in sizes)]).sum() for j in junctions]
+        counts = torch.tensor([j.units for j in junctions], device=zero.device)
+        return torch.stack(sums).repeat_interleave(counts, output_size=self.graph.units)
 
     def _underflow(self, edge: Edge, weights: Tensor, terms: int, around: Tensor) -> Tensor:
         """eta times what the lost products would have been multiplied by, and one for each that stands alone."""
         return eta(self.dtype) * (terms * around + self._terms(edge) * weights + terms)
 
-    def _through(self, node: Node, units: int) -> Tensor:
+    def _through(self, node: Node) -> Tensor:
         """Absolute flow that passes a parameter-free operator, per unit."""
         operands, slope = node.values(), self.slopes[node.name].abs()
-        if node.kind == "mul":
-            return _per_unit(self.values[node.name].abs() * slope, units)
-        if node.kind == "add":
-            return torch.stack([_per_unit(self.values[n].abs() * slope, units) for n in operands]).sum(0)
+        if node.kind in ("mul", "div"):
+            return self.graph.by_unit(node.name, self.values[node.name].abs() * slope)
+        if node.kind in ("add", "sub"):
+            parts = [(self.values[n].abs() * slope).expand_as(slope) for n in operands]
+            return torch.stack([self.graph.by_unit(node.name, p) for p in parts]).sum(0)
         x = self.values[operands[0]]
-        _, back, *_ = torch.func.vjp(lambda v: node.run({operands[0]: v}, {}), x)
-        return _per_unit(x.abs() * back(slope)[0].abs(), units)
+        _, back, *_ = torch.func.vjp(lambda v: node.run({operands[0]: v}, self.fixed), x)
+        return self.graph.by_unit(operands[0], x.abs() * back(slope)[0].abs())
 
     def _inner_product(self, name: str) -> tuple[Tensor, Tensor]:
         terms = self.values[name] * self.slopes[name]
@@ -227,10 +209,10 @@ class _Reader:
 
     def _exact(self, total: Tensor) -> Tensor:
         plain = all(
-            _roundings(node, self._argument(node), self.values[node.name]) == 0
-            for j in self.graph.junctions
-            for node in j.inner
-            if node.kind != "add"  # a sum of integers is exact, its operands are checked below
+            _roundings(node, self.values) == 0
+            for node in self.graph.nodes
+            # a sum of integers is exact, its operands are checked below
+            if node.kind not in ("add", "sub") and node.name not in self.absolute and node.name in self.slopes
         )
         if not plain or self.graph.objections:
             return torch.zeros_like(total, dtype=torch.bool)
@@ -245,23 +227,38 @@ class _Reader:
 
     def _source(self, source: Source) -> Tensor:
         """|b| sum |d| per unit; 0 where the objective does not read the bias."""
-        slope = _per_unit(self.slopes[source.node.name].abs(), source.units)
-        return torch.where(self.reads, self.fixed[source.name].abs().reshape(-1) * slope, 0)
+        each = self.fixed[source.name].abs() * self.slopes[source.node.name].abs().sum_to_size(
+            _aligned(source, self.slopes[source.node.name])
+        ).reshape(self.fixed[source.name].shape)
+        return torch.where(self.reads, source.into(each, self.graph.units), 0)
 
     def _bias_total(self) -> Tensor:
         flows = [self._source(s).sum() for s in self.graph.sources]
         return torch.stack(flows).sum() if flows else torch.zeros((), dtype=self.dtype)
 
 
-def _per_unit(values: Tensor, units: int) -> Tensor:
-    """Sum of (batch, channel, ...) over all but the units; flattened channels lie in runs."""
-    return values.reshape(values.shape[0], units, -1).sum((0, 2))
+def _without_bias(node: Node, weight: str, x: Tensor, w: Tensor) -> Tensor:
+    """The product of a weighted operator alone."""
+    name = node.values()[0]
+    args = tuple(None if isinstance(a, Param) and a.name != weight else a for a in node.args)
+    if node.kind == "addmm":
+        return x @ w
+    return replace(node, args=args).run({name: x}, {weight: w})
 
 
-def _further(graph: Graph, junction: Junction) -> int:
+def _aligned(source: Source, slopes: Tensor) -> tuple[int, ...]:
+    """The shape of a shift as it is added to values of the shape of `slopes`."""
+    own = tuple(source.units.shape)
+    if source.node.kind.startswith("conv"):
+        return (1, *own, *[1] * (slopes.dim() - 2))
+    return (1,) * (slopes.dim() - len(own)) + own
+
+
+def _further(graph: Graph) -> Tensor:
     """f: further uses of a value, and further weights and biases of a unit, which the law and the pass both add."""
-    joined = len(junction.incoming) + len(junction.outgoing) + 2 * len(junction.sources)
-    return _extra_uses(graph, junction) + joined
+    joined = [len(j.incoming) + len(j.outgoing) + 2 * len(j.sources) + _extra_uses(graph, j) for j in graph.junctions]
+    counts = torch.tensor([j.units for j in graph.junctions])
+    return torch.tensor(joined).repeat_interleave(counts, output_size=graph.units)
 
 
 def _extra_uses(graph: Graph, junction: Junction) -> int:
@@ -270,12 +267,29 @@ def _extra_uses(graph: Graph, junction: Junction) -> int:
     return len(uses) - len(set(uses))
 
 
-def _roundings(node: Node, x: Tensor, y: Tensor) -> int:
-    """Roundings that an operator without weights adds to a unit's flow, forward and backward together."""
-    kind = node.kind
-    if kind in ("relu", "flatten", "clone", "alias", "contiguous", "dropout", "abs", "neg"):
+# operators that move entries, each to at most one place, or change them without rounding
+_MOVES = {
+    "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "unsqueeze", "squeeze", "slice", "select",
+    "narrow", "split", "split_with_sizes", "chunk", "unbind", "getitem", "cat", "stack", "flip", "roll",
+    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "constant_pad_nd", "_unsafe_view", "clone", "alias",
+    "contiguous", "relu", "abs", "neg", "dropout", "threshold", "hardshrink", "clamp", "clamp_min",
+}  # fmt: skip
+# and those that may copy one to several places
+_COPIES = {"expand", "repeat", "repeat_interleave", "pad", "upsample_nearest1d", "upsample_nearest2d"}
+
+
+def _roundings(node: Node, values: Tensors) -> int:
+    """Roundings that an operator without weights adds to a unit's flow, forward and backward together.
+
+    Raises UnreadableFlow for an operator whose roundings were not counted.
+    """
+    kind, operands = node.kind, node.values()
+    if kind in _MOVES:
         return 0
-    if kind in ("mul", "add", "leaky_relu"):
+    x, y = values[operands[0]], values[node.name]
+    if kind in _COPIES:
+        return _most_copies(node, x) - 1
+    if kind in ("mul", "div", "add", "sub", "leaky_relu"):
         return 2
     if kind.startswith(("max_pool", "avg_pool")):
         rank = int(kind[-2])
@@ -285,12 +299,19 @@ def _roundings(node: Node, x: Tensor, y: Tensor) -> int:
         if kind.startswith("max"):
             return 0 if overlap == 1 else overlap
         return math.prod(window) + overlap + 2
-    if kind == "mean":
+    if kind in ("mean", "sum"):
         return x.numel() // y.numel() + 2
     if kind.startswith("adaptive_avg_pool"):
         sides = [(a // b + 2, b // a + 2) for a, b in zip(x.shape[2:], y.shape[2:], strict=True)]
         return 2 + math.prod(a for a, _ in sides) + math.prod(b for _, b in sides)
-    return 0  # an operator with an objection: it has no bound, and its balances are not judged by one
+    raise UnreadableFlow(f"{node.where}: how {kind} rounds is not derived")
+
+
+def _most_copies(node: Node, x: Tensor) -> int:
+    """To how many places an entry goes at most."""
+    numbers = torch.arange(1, x.numel() + 1, dtype=torch.float64).reshape(x.shape)
+    made = node.run({node.values()[0]: numbers}, {}).long().flatten()
+    return int(torch.bincount(made[made > 0]).max())
 
 
 def _sides(node: Node, position: int, rank: int, same_as: int | None) -> list[int]:
@@ -309,11 +330,11 @@ def path_roundings(graph: Graph, shapes: Tensors) -> int:
     shapes: the value of each node, for its size.
     """
     k = 2
+    weighted = {edge.node.name for edge in graph.edges}
     for edge in graph.edges:
         made = shapes[edge.node.name]
-        k += edge.fan_in + edge.fan_out + made.numel() // edge.shape[0] + 3
-    for junction in graph.junctions:
-        k += _extra_uses(graph, junction)
-        for node in junction.inner:
-            k += 2 * _roundings(node, shapes[node.values()[0]], shapes[node.name])
+        k += edge.fan_in * edge.channels_per_head + edge.fan_out * edge.channels_per_tail
+        k += made.numel() // max(len(edge.heads), 1) + 3
+    k += sum(_extra_uses(graph, junction) for junction in graph.junctions)
+    k += sum(2 * _roundings(n, shapes) for n in graph.nodes if n.name not in weighted and n.name in shapes)
     return k + shapes[graph.output].numel()

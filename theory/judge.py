@@ -116,7 +116,7 @@ def _by_order(balances: list[Balances], low: list[Balances]) -> Judgement:
 
 
 def _by_gain(high: Balances, low: Balances, result: Judgement) -> None:
-    checked = _checked(high) & _checked(low)
+    checked = _checked(high) & _checked(low) & _is_flow(high, low)
     share = torch.where(checked, high.residual / high.scale, 0)
     coarse = torch.where(checked, low.residual / low.scale, 0)
     exact = torch.zeros(len(share), dtype=torch.bool)
@@ -127,6 +127,12 @@ def _by_gain(high: Balances, low: Balances, result: Judgement) -> None:
     result.gain = gain if result.gain is None else min(gain, result.gain)
     if gain < ORDER_BITS:
         _fail(high, share == share.max(), result)
+
+
+def _is_flow(high: Balances, low: Balances) -> Tensor:
+    """Where both precisions see as much: what shrinks with the precision is rounding, and no balance of flows."""
+    fine, coarse = high.scale.double(), low.scale.double()
+    return (coarse <= 2 * fine) & (fine <= 2 * coarse)
 
 
 def _count(balances: Balances, checked: Tensor, exact: Tensor, grade: Grade, result: Judgement) -> None:

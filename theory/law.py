@@ -9,19 +9,29 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from pruning.pruner import Claim, Pruner
+from pruning.pruner import Claim
 from theory.case import Case
 from theory.networks.spec import NetSpec
 from theory.numerics import Bound
+from theory.subjects import Stepper, Subjected, the_loss
 from theory.traits import Trait
 
 
 class Subject(StrEnum):
-    """What a law is about."""
+    """What a law is about: the first two are checked for each pruner, the others once."""
 
     SCORES = "scores"
     TRACE = "trace"
     OBJECTIVE = "objective"
+    MODULE = "module"
+    STEP = "step"
+
+
+def kinds_of(subject: Subjected) -> set[Subject]:
+    """What laws about a subject are about."""
+    if isinstance(subject, Stepper):
+        return {Subject.STEP}
+    return {Subject.OBJECTIVE, Subject.MODULE} if subject is the_loss else {Subject.SCORES, Subject.TRACE}
 
 
 class Grade(StrEnum):
@@ -143,8 +153,8 @@ class Law:
     needs_objective: bool
     local: bool
     source: str
-    impostor: Pruner
-    breaks_on: tuple[Pruner, NetSpec] | None
+    impostor: Subjected
+    breaks_on: tuple[Subjected, NetSpec] | None
     grades: tuple[Grade, ...]
     one_by_one: bool
 
@@ -155,13 +165,13 @@ def law(
     subject: Subject,
     claim: Claim | None,
     source: str,
-    impostor: Pruner,
+    impostor: Subjected,
     grades: Iterable[Grade],
     needs: Iterable[Trait] = (),
     given: Iterable[Claim] = (),
     needs_objective: bool = False,
     local: bool = False,
-    breaks_on: tuple[Pruner, NetSpec] | None = None,
+    breaks_on: tuple[Subjected, NetSpec] | None = None,
     one_by_one: bool = False,
 ) -> Callable[[Measure], Law]:
     """Make a law of a function that yields balances; its docstring's first line is the statement.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -22,11 +23,20 @@ def unit_roundoff(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).eps / 2
 
 
-def gamma(k: int, dtype: torch.dtype) -> float:
-    """gamma_k; raises ValueError where k u >= 1, when nothing can be said."""
-    ku = k * unit_roundoff(dtype)
-    if ku >= 1:
-        raise ValueError(f"{k} roundings in {dtype} have no bound")
+@overload
+def gamma(k: int, dtype: torch.dtype) -> float: ...
+
+
+@overload
+def gamma(k: Tensor, dtype: torch.dtype) -> Tensor: ...
+
+
+def gamma(k: int | Tensor, dtype: torch.dtype) -> float | Tensor:
+    """gamma_k, or that of each of many k; raises ValueError where k u >= 1, when nothing can be said."""
+    most = int(k.max()) if isinstance(k, Tensor) else k
+    if most * unit_roundoff(dtype) >= 1:
+        raise ValueError(f"{most} roundings in {dtype} have no bound")
+    ku = k.to(dtype) * unit_roundoff(dtype) if isinstance(k, Tensor) else k * unit_roundoff(dtype)
     return ku / (1 - ku)
 
 

@@ -1,4 +1,4 @@
-"""The driver: a law and a pruner on a ground of cases become a verdict, with a small network that shows a failure."""
+"""The driver: a law and a subject on a ground of cases become a verdict, with a small network that shows a failure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import torch
 
 from pruning.engine import ScoreError
-from pruning.pruner import Claim, Pruner
+from pruning.pruner import Claim
 from theory.case import Case
 from theory.judge import Failure, Judgement, judge, out_of_scope
 from theory.law import Law, Subject
 from theory.minimise import minimise
 from theory.networks.family import Family, examples
 from theory.networks.spec import NetSpec
+from theory.subjects import Subjected
 from theory.traits import Trait
 from theory.verdict import Outcome, Verdict, Witness
 from theory.witnesses import Corpus
@@ -35,7 +36,7 @@ class Budget:
 
 
 class Ground:
-    """Cases of one kind for one pruner, made once and shared by all laws."""
+    """Cases of one kind for one subject, made once and shared by all laws."""
 
     def __init__(
         self,
@@ -60,19 +61,19 @@ class Ground:
         return wanted and bool(self.cases(law))
 
 
-def family_ground(family: Family, pruner: Pruner, budget: Budget, device: torch.device | None = None) -> Ground:
+def family_ground(family: Family, subject: Subjected, budget: Budget, device: torch.device | None = None) -> Ground:
     """Random networks of a family; they are drawn on the CPU, so that every device sees the same."""
     drawn = examples(family, budget.shapes, budget.seed)
 
     def cases(problems: int) -> list[Case]:
         batches = (family.batch(shape, seed, problems).to(device=device) for shape, seed in drawn)
-        return [Case(batch, pruner, generic=family.generic) for batch in batches]
+        return [Case.under(subject, batch, generic=family.generic) for batch in batches]
 
     few = cases(min(SINGLE_PROBLEMS, budget.problems))
     return Ground(family.name, cases(budget.problems), few, few)
 
 
-def search(law: Law, pruner: Pruner, ground: Ground, corpus: Corpus | None = None) -> Verdict:
+def search(law: Law, subject: Subjected, ground: Ground, corpus: Corpus | None = None) -> Verdict:
     """Check a law on every case of a ground until one breaks it, and make that small.
 
     Networks that the corpus has for this law are tried first: one that breaks it here too needs no minimising.
@@ -84,9 +85,9 @@ def search(law: Law, pruner: Pruner, ground: Ground, corpus: Corpus | None = Non
         if found is not None:
             witness = None
             if case.batch.shape is not None:
-                witness = _replayed(law, pruner, corpus or {}) or _witness(law, case, found)
-            return tally.verdict(law, pruner, ground.name, start, found, witness)
-    return tally.verdict(law, pruner, ground.name, start, None, None)
+                witness = _replayed(law, subject, corpus or {}) or _witness(law, case, found)
+            return tally.verdict(law, subject, ground.name, start, found, witness)
+    return tally.verdict(law, subject, ground.name, start, None, None)
 
 
 class _Tally:
@@ -126,7 +127,7 @@ class _Tally:
             setattr(self, name, new if old is None else old if new is None else pick(new, old))
 
     def verdict(
-        self, law: Law, pruner: Pruner, ground: str, start: float, failure: Failure | None, witness: Witness | None
+        self, law: Law, subject: Subjected, ground: str, start: float, failure: Failure | None, witness: Witness | None
     ) -> Verdict:
         if failure is not None:
             outcome = Outcome.BROKEN
@@ -137,11 +138,11 @@ class _Tally:
         return Verdict(
             law=law.name,
             id=law.id,
-            pruner=pruner.name,
+            pruner=subject.name,
             ground=ground,
             outcome=outcome,
             claim=law.claim.value if law.claim else None,
-            claimed=law.claim in pruner.claims,
+            claimed=law.claim in subject.claims,
             contract=law.claim is None,
             cases=self.cases,
             trivial=self.trivial,
@@ -165,9 +166,9 @@ def _silence(case: Case) -> str:
     return "there is nothing here that it speaks of"
 
 
-def _failure(law: Law, spec: NetSpec, pruner: Pruner, generic: bool) -> Failure | None:
+def _failure(law: Law, spec: NetSpec, subject: Subjected, generic: bool) -> Failure | None:
     """How a law fails on one literal problem; None where it holds, says nothing or can't be scored."""
-    case = Case(spec.batch(), pruner, generic=generic)
+    case = Case.under(subject, spec.batch(), generic=generic)
     if out_of_scope(law, case) is not None:
         return None
     try:
@@ -181,22 +182,22 @@ def _witness(law: Law, case: Case, failure: Failure) -> Witness | None:
     """The failing problem, minimised, and run once more from its own text; None if it can't be shown alone."""
     generic = Trait.GENERIC in law.needs
     first = NetSpec.of(case.batch, failure.index)
-    if _failure(law, first, case.pruner, generic) is None:
+    if _failure(law, first, case.subject, generic) is None:
         return None
     small = minimise(
-        first, lambda spec: _failure(law, spec, case.pruner, generic) is not None, whole_numbers=not generic
+        first, lambda spec: _failure(law, spec, case.subject, generic) is not None, whole_numbers=not generic
     )
     again = NetSpec.from_json(json.loads(json.dumps(small.to_json())))
-    confirmed = _failure(law, again, case.pruner, generic)
+    confirmed = _failure(law, again, case.subject, generic)
     if confirmed is None:
         return None
-    return _recorded(law, case.pruner, again, str(first.shape), confirmed)
+    return _recorded(law, case.subject, again, str(first.shape), confirmed)
 
 
-def _recorded(law: Law, pruner: Pruner, spec: NetSpec, origin: str, failure: Failure) -> Witness:
+def _recorded(law: Law, subject: Subjected, spec: NetSpec, origin: str, failure: Failure) -> Witness:
     return Witness(
         law=law.name,
-        pruner=pruner.name,
+        pruner=subject.name,
         spec=spec.to_json(),
         network=str(spec),
         shape=str(spec.shape),
@@ -208,34 +209,34 @@ def _recorded(law: Law, pruner: Pruner, spec: NetSpec, origin: str, failure: Fai
     )
 
 
-def _replayed(law: Law, pruner: Pruner, corpus: Corpus) -> Witness | None:
-    """A network of the corpus that breaks the law for this pruner as well; the pruner's own is tried first."""
+def _replayed(law: Law, subject: Subjected, corpus: Corpus) -> Witness | None:
+    """A network of the corpus that breaks the law for this subject as well; the subject's own is tried first."""
     candidates = [w for (name, _), w in corpus.items() if name == law.name]
-    for old in sorted(candidates, key=lambda w: w.pruner != pruner.name):
-        failure = rerun(old, law, pruner)
+    for old in sorted(candidates, key=lambda w: w.pruner != subject.name):
+        failure = rerun(old, law, subject)
         if failure is not None:
-            origin = old.minimised_from if old.pruner == pruner.name else old.shape
-            return _recorded(law, pruner, NetSpec.from_json(old.spec), origin, failure)
+            origin = old.minimised_from if old.pruner == subject.name else old.shape
+            return _recorded(law, subject, NetSpec.from_json(old.spec), origin, failure)
     return None
 
 
-def replay(witness: Witness, law: Law, pruner: Pruner) -> Verdict:
+def replay(witness: Witness, law: Law, subject: Subjected) -> Verdict:
     """The verdict on a witness alone, run from its own text; `where` says how it fails now."""
-    case = Case(NetSpec.from_json(witness.spec).batch(), pruner, generic=Trait.GENERIC in law.needs)
+    case = Case.under(subject, NetSpec.from_json(witness.spec).batch(), generic=Trait.GENERIC in law.needs)
     tally, start = _Tally(), time.perf_counter()
     failure = tally.add(law, case)
-    return tally.verdict(law, pruner, "witness", start, failure, None)
+    return tally.verdict(law, subject, "witness", start, failure, None)
 
 
-def rerun(witness: Witness, law: Law, pruner: Pruner) -> Failure | None:
+def rerun(witness: Witness, law: Law, subject: Subjected) -> Failure | None:
     """The failure that a witness shows now, if any."""
-    return _failure(law, NetSpec.from_json(witness.spec), pruner, Trait.GENERIC in law.needs)
+    return _failure(law, NetSpec.from_json(witness.spec), subject, Trait.GENERIC in law.needs)
 
 
 def breaks_outside(law: Law) -> Failure | None:
     """The failure of a law's correct subject on its network outside the hypotheses."""
     if law.breaks_on is None:
         return None
-    pruner, spec = law.breaks_on
-    judgement = judge(law, Case(spec.batch(), pruner, outside=True))
+    subject, spec = law.breaks_on
+    judgement = judge(law, Case.under(subject, spec.batch(), outside=True))
     return judgement.worst if judgement else None

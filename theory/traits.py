@@ -18,7 +18,7 @@ class Trait(StrEnum):
 def traits_of(graph: Graph) -> set[Trait]:
     """What a graph says of itself: homogeneous, a chain, multilinear."""
     found = {
-        Trait.HOMOGENEOUS: not graph.objections,
+        Trait.HOMOGENEOUS: not graph.objections and not graph.transfers,
         Trait.CHAIN: graph.is_chain,
         Trait.MULTILINEAR: not any("max_pool" in node.kind for node in graph.nodes),
     }

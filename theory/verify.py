@@ -19,10 +19,11 @@ from pruning.problem import Problem
 from pruning.pruner import Claim, Pruner
 from pruning.schedule import exponential
 from theory.case import Case
-from theory.law import Law
+from theory.law import Law, Subject, kinds_of
 from theory.networks.batch import Batch
 from theory.networks.family import Family
 from theory.search import Budget, Ground, family_ground, search
+from theory.subjects import Stepper, Subjected
 from theory.verdict import Run, RunRecord, Verdict
 from theory.witnesses import Corpus
 
@@ -59,7 +60,7 @@ class Model:
 
 
 def verify(
-    pruners: Sequence[Pruner],
+    subjects: Sequence[Subjected],
     laws: Mapping[str, Law],
     families: Sequence[Family],
     models: Sequence[Model],
@@ -69,7 +70,7 @@ def verify(
     progress: Progress,
     on_verdict: OnVerdict,
 ) -> Run:
-    """Check every law for every pruner on every family, and along a pruning run of every model.
+    """Check every law for every subject on every family, and along each pruner's run of every model.
 
     A witness found for one family serves the others as the corpus does. Nothing is printed; `progress`
     and `on_verdict` are told what happens.
@@ -78,13 +79,13 @@ def verify(
     verdicts: list[Verdict] = []
     records: list[RunRecord] = []
     places: list[Family | Model] = [*families, *models]
-    steps = len(pruners) * len(places)
-    for done, (pruner, place) in enumerate(product(pruners, places)):
-        tell = partial(_tell, progress, pruner, done, steps)
-        for ground in _grounds(place, pruner, budget, device, records, tell):
-            for law in (law for law in laws.values() if ground.suits(law)):
+    steps = len(subjects) * len(places)
+    for done, (subject, place) in enumerate(product(subjects, places)):
+        tell = partial(_tell, progress, subject, done, steps)
+        for ground in _grounds(place, subject, budget, device, records, tell):
+            for law in (law for law in laws.values() if law.subject in kinds_of(subject) and ground.suits(law)):
                 tell(f"{ground.name}: {law.name}")
-                verdict = search(law, pruner, ground, known)
+                verdict = search(law, subject, ground, known)
                 if verdict.witness:
                     known[verdict.law, verdict.pruner] = verdict.witness
                 verdicts.append(verdict)
@@ -93,29 +94,29 @@ def verify(
     return Run(
         provenance=provenance(budget, device),
         laws=[described(law) for law in laws.values()],
-        pruners=[_pruner_record(p) for p in pruners],
+        pruners=[_subject_record(s) for s in subjects],
         verdicts=verdicts,
         runs=records,
     )
 
 
-def _tell(progress: Progress, pruner: Pruner, done: int, steps: int, what: str) -> None:
-    progress(f"{pruner.name} on {what}", done, steps)
+def _tell(progress: Progress, subject: Subjected, done: int, steps: int, what: str) -> None:
+    progress(f"{subject.name} on {what}", done, steps)
 
 
 def _grounds(
     place: Family | Model,
-    pruner: Pruner,
+    subject: Subjected,
     budget: Budget,
     device: torch.device,
     records: list[RunRecord],
     tell: Callable[[str], None],
 ) -> Iterator[Ground]:
     if isinstance(place, Model):
-        yield from _model_grounds(place, pruner, records, tell)
+        yield from _model_grounds(place, subject, records, tell)
     else:
         with _one_thread():
-            yield family_ground(place, pruner, budget, device)
+            yield family_ground(place, subject, budget, device)
 
 
 @contextmanager
@@ -130,18 +131,22 @@ def _one_thread() -> Iterator[None]:
 
 
 def _model_grounds(
-    model: Model, pruner: Pruner, records: list[RunRecord], tell: Callable[[str], None]
+    model: Model, subject: Subjected, records: list[RunRecord], tell: Callable[[str], None]
 ) -> Iterator[Ground]:
     """The run as a whole, then the network before it and at each checkpoint; made one after the other."""
     batch = batch_of_model(model)
     generic = any(bool((w != w.round()).any()) for w in batch.weights.values())
-    start = Case(batch, pruner, masks={n: m[None] for n, m in model.network.initial.items()}, generic=generic)
+    masks = {n: m[None] for n, m in model.network.initial.items()}
+    start = Case.under(subject, batch, masks=masks, generic=generic)
+    if isinstance(subject, Stepper) or Subject.TRACE not in kinds_of(subject):
+        yield Ground(model.name, [start], [start])
+        return
     try:
-        run = _run(model, pruner, tell)
+        run = _run(model, subject, tell)
     except ScoreError as error:
         yield Ground(model.name, [start], [start], [replace(start, fault=str(error))])
         return
-    records.append(_record(model, pruner, run))
+    records.append(_record(model, subject, run))
     yield Ground(f"{model.name}, {_rounds(run.rounds)}", runs=[replace(start, run=run)])
     marks = sorted({round(run.rounds * i / CHECKPOINTS) for i in range(CHECKPOINTS + 1)})
     for mark in marks:
@@ -214,12 +219,12 @@ def described(law: Law) -> dict[str, object]:
     }
 
 
-def _pruner_record(pruner: Pruner) -> dict[str, object]:
+def _subject_record(subject: Subjected) -> dict[str, object]:
     return {
-        "name": pruner.name,
-        "claims": sorted(claim.value for claim in pruner.claims),
-        "objective": pruner.objective is not None,
-        "rounds": pruner.rounds,
+        "name": subject.name,
+        "claims": sorted(claim.value for claim in subject.claims),
+        "objective": isinstance(subject, Stepper) or subject.objective is not None,
+        "rounds": 0 if isinstance(subject, Stepper) else subject.rounds,
     }
 
 

@@ -30,21 +30,25 @@ GRADES = (Grade.EXACT, Grade.ROUNDED, Grade.ORDER)
 )
 def neuron_conservation(case: Case) -> Iterator[Balances]:
     """The saliency that enters a hidden unit, its bias's included, equals the saliency that leaves it."""
-    if not _biases_are_known(case):
+    if not _biases_are_known(case) or not len(case.units):
         return
-    for junction in case.hidden:
-        into = case.incoming(junction, case.scores) + case.bias_into(junction)
-        out = case.outgoing(junction, case.scores)
-        yield equal(
-            f"units after {junction.name}",
-            into,
-            out,
-            bound=case.flow_bound(junction),
-            scale=case.scale_at(junction),
-            label=lambda b, u, i=into, o=out, j=junction: (  # type: ignore[misc]
-                f"unit {u} after layer {j.name}: {' in, '.join(told(i[b, u], o[b, u]))} out"
-            ),
-        )
+    into = (case.graph.incoming(case.scores) + case.entering)[:, case.units]
+    out = case.graph.outgoing(case.scores)[:, case.units]
+    bound = case.flow_bound()
+    yield equal(
+        "units",
+        into,
+        out,
+        bound=None if bound is None else Bound(bound.size[:, case.units], bound.exact),
+        scale=case.absolute[:, case.units],
+        label=lambda b, u: f"{_place(case, u)}: {' in, '.join(told(into[b, u], out[b, u]))} out",
+    )
+
+
+def _place(case: Case, index: int) -> str:
+    unit = int(case.units[index])
+    junction = case.graph.junction_of(unit)
+    return f"unit {unit - junction.first} after layer {junction.name}"
 
 
 @law(
@@ -61,10 +65,9 @@ def boundary_conservation(case: Case) -> Iterator[Balances]:
     """What leaves the input, plus every bias's saliency, equals what enters the output."""
     if not _biases_are_known(case):
         return
-    biases = torch.stack([_column(f.sum(-1)) for f in case.bias_flows.values()] or [_zero(case)]).sum(0)
-    start = _column(case.outgoing(case.input, case.scores).sum(-1))
-    own = _column(case.bias_into(case.output).sum(-1))
-    end = _column(case.incoming(case.output, case.scores).sum(-1)) + own
+    biases = _column(case.entering.sum(-1))
+    start = _column(case.graph.outgoing(case.scores)[:, case.graph.inputs].sum(-1))
+    end = _column(_at_output(case))
     size = _whole(case)
     yield equal("scores at input + biases = scores at output", start + biases, end, bound=case.cut_bound(), scale=size)
     if case.flow is not None:
@@ -86,9 +89,9 @@ def layer_conservation(case: Case) -> Iterator[Balances]:
     """Every layer of a chain carries the same saliency, once the biases that enter from there on are added."""
     if not _biases_are_known(case):
         return
-    junctions, later, masses = case.graph.junctions, _zero(case), []
+    later, masses = _zero(case), []
     for edge in reversed(case.graph.edges):
-        later = later + _column(case.bias_into(junctions[edge.head]).sum(-1))
+        later = later + _column(case.entering[:, torch.unique(edge.heads)].sum(-1))
         masses.append(_column(case.scores[edge.weight].flatten(1).sum(1)) + later)
     last = masses[0]
     for edge, mass in zip(reversed(case.graph.edges[:-1]), masses[1:], strict=True):
@@ -115,7 +118,7 @@ def random_cut(case: Case) -> Iterator[Balances]:
     """Any set of units with the input and without the output passes the same net saliency to the rest."""
     if not _biases_are_known(case):
         return
-    end = case.incoming(case.output, case.scores).sum(-1) + case.bias_into(case.output).sum(-1)
+    end = _at_output(case)
     columns = torch.stack([_net(case, draw) for draw in range(8)], dim=1)
     yield equal(
         "random cut",
@@ -128,18 +131,18 @@ def random_cut(case: Case) -> Iterator[Balances]:
 
 def _net(case: Case, draw: int) -> Tensor:
     """S(A -> B) - S(B -> A) for a random set A of units: (batch,)."""
-    source = case.source(draw)
-    side = {j.index: torch.rand(j.units, generator=source).lt(0.5).to(case.dtype) for j in case.graph.junctions}
-    side[case.input.index] = torch.ones(case.input.units, dtype=case.dtype)
-    side[case.output.index] = torch.zeros(case.output.units, dtype=case.dtype)
-    flows = []
+    side = torch.rand(case.graph.units, generator=case.source(draw)).lt(0.5).to(case.entering)
+    side[case.graph.inputs], side[case.graph.outputs] = 1, 0
+    flows = [(case.entering * (1 - side)).sum(-1)]
     for edge in case.graph.edges:
         score = case.scores[edge.weight]
-        tail, head = side[edge.tail].to(score.device), side[edge.head].to(score.device)
-        flows.append((score * (edge.per_tail(tail) - edge.per_head(head))).flatten(1).sum(1))
-    fed = (j for j in case.graph.junctions if j.sources)
-    flows += [(case.bias_into(j) * (1 - side[j.index])).sum(-1) for j in fed]
+        flows.append((score * (edge.per_tail(side) - edge.per_head(side))).flatten(1).sum(1))
     return torch.stack(flows).sum(0)
+
+
+def _at_output(case: Case) -> Tensor:
+    """What enters the output's units: (batch,)."""
+    return (case.graph.incoming(case.scores) + case.entering)[:, case.graph.outputs].sum(-1)
 
 
 def _widened(case: Case, like: Tensor) -> Bound | None:

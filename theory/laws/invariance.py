@@ -1,12 +1,13 @@
 """Invariances of scores: what leaves the network's function alone leaves the scores alone."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from pruning.graph import Junction, Param
+from pruning.graph import Junction, Role
 from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
 from theory.case import Case
@@ -30,8 +31,7 @@ from theory.traits import Trait
 )
 def neuron_rescaling(case: Case) -> Iterator[Balances]:
     """Scores stay as they are when a hidden unit's inputs are multiplied by a > 0 and its outputs divided by a."""
-    source = case.source(2)
-    factors = {j.index: 0.5 + torch.rand(1, j.units, generator=source).double() for j in case.hidden}
+    factors = 0.5 + torch.rand(case.graph.units, generator=case.source(2)).double()
     yield from _compared(case, _rescaled(case, factors).scores, case.scores, None)
 
 
@@ -48,8 +48,7 @@ def neuron_rescaling(case: Case) -> Iterator[Balances]:
 )
 def power_of_two_rescaling(case: Case) -> Iterator[Balances]:
     """Scores stay the same to the bit when a hidden unit is rescaled by a power of two."""
-    source = case.source(3)
-    factors = {j.index: torch.exp2(torch.randint(1, 5, (1, j.units), generator=source).double()) for j in case.hidden}
+    factors = torch.exp2(torch.randint(1, 5, (case.graph.units,), generator=case.source(3)).double())
     yield from _compared(case, _rescaled(case, factors).scores, case.scores, counted, safe_from_underflow)
 
 
@@ -79,21 +78,21 @@ def sign_flips(case: Case) -> Iterator[Balances]:
 )
 def unit_permutation(case: Case) -> Iterator[Balances]:
     """Scores move along when hidden units are put in another order."""
-    source = case.source(5)
-    known = (j for j in case.hidden if j.units > 1)  # elsewhere something unknown may belong to a unit, or order them
-    movable = [j for j in known if all(e.groups == 1 for e in (*j.incoming, *j.outgoing))]
+    movable = [j for j in case.hidden if j.units > 1 and _is_movable(case, j)]
     if not movable:
         return
-    orders = {j.index: torch.randperm(j.units, generator=source) for j in movable}
-    constants = {p: orders[j.index] for j in movable for p in _constants(j)}
+    order = _permutation(case, movable)
+    places = {s.name: _places(order, s.units.flatten()) for s in case.graph.attached}
+
+    def moved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {n: _taken(t, places[n]) if n in places else t for n, t in tensors.items()}
+
     permuted = case.moved(
-        _reordered(case, case.batch.weights, orders),
-        {n: _taken(t, constants.get(n)) for n, t in case.batch.fixed.items()},
-        {n: _taken(t, constants.get(n)) for n, t in case.batch.neutral.items()},
+        _reordered(case, case.batch.weights, order), moved(case.batch.fixed), moved(case.batch.neutral)
     )
     if case.masks is not None:
-        permuted = replace(permuted, masks=_reordered(case, case.masks, orders))
-    expected = _reordered(case, case.scores, orders)
+        permuted = replace(permuted, masks=_reordered(case, case.masks, order))
+    expected = _reordered(case, case.scores, order)
     # the permuted network holds the same numbers, and its sums the same terms: it is exact where this one is
     yield from _compared(case, permuted.scores, expected, counted if bool(case.exact.all()) else None)
 
@@ -121,37 +120,85 @@ def _compared(
         )
 
 
-def _rescaled(case: Case, factors: Mapping[int, Tensor]) -> Case:
-    weights, fixed = dict(case.batch.weights), dict(case.batch.fixed)
-    for junction in case.hidden:
-        factor = factors[junction.index].to(next(iter(weights.values())))
-        for edge in junction.incoming:
-            weights[edge.weight] = weights[edge.weight] * edge.per_head(factor)
-        for edge in junction.outgoing:
-            weights[edge.weight] = weights[edge.weight] / edge.per_tail(factor)
-        for source in junction.sources:
-            fixed[source.name] = fixed[source.name] * factor.view(1, *fixed[source.name].shape[1:])
-    return case.moved(weights, fixed)
+def _rescaled(case: Case, factors: Tensor) -> Case:
+    """The case with the weights that enter each unit multiplied by its factor, and those that leave it divided."""
+    weights, fixed, neutral = (dict(t) for t in (case.batch.weights, case.batch.fixed, case.batch.neutral))
+    by = torch.ones(case.graph.units, dtype=case.dtype, device=case.units.device)
+    by[case.units] = factors.to(by)[case.units]
+    by[_passing(case).to(by.device)] = 1
+    for edge in case.graph.edges:
+        weights[edge.weight] = weights[edge.weight] * edge.per_head(by) / edge.per_tail(by)
+    for source in case.graph.entering:
+        for constants in (fixed, neutral):
+            constants[source.name] = constants[source.name] * by[source.units.to(by.device)]
+    return case.moved(weights, fixed, neutral)
 
 
-def _reordered(case: Case, tensors: Mapping[str, Tensor], orders: Mapping[int, Tensor]) -> dict[str, Tensor]:
+def _passing(case: Case) -> Tensor:
+    """Units at products: what multiplies them does not only reach the weights behind them."""
+    ends = [torch.arange(0), *(torch.cat([t.tails, t.heads]) for t in case.graph.transfers)]
+    return torch.cat(ends)
+
+
+_HEADS = {"matmul", "mm", "bmm", "scaled_dot_product_attention"}
+
+
+def _is_movable(case: Case, junction: Junction) -> bool:
+    """Whether each unit is one channel, or one run of features, of every weight at it: then they can change places.
+
+    Not behind a norm or in an attention head, where units have a place among others.
+    """
+    if any(e.groups > 1 for e in (*junction.incoming, *junction.outgoing)):
+        return False
+    if any(s.role is Role.GAIN for s in junction.sources) or any(n.kind in _HEADS for n in junction.inner):
+        return False
+    if bool(torch.isin(_passing(case), torch.arange(junction.first, junction.first + junction.units)).any()):
+        return False
+    inside = torch.arange(junction.first, junction.first + junction.units)
+    sides = [e.heads for e in junction.incoming] + [e.tails for e in junction.outgoing]
+    return all(_is_in_runs(side[torch.isin(side, inside)]) for side in sides)
+
+
+def _is_in_runs(units: Tensor) -> bool:
+    _, lengths = torch.unique_consecutive(units, return_counts=True)
+    return len(lengths) == len(torch.unique(units)) and len(torch.unique(lengths)) <= 1
+
+
+def _permutation(case: Case, movable: list[Junction]) -> Tensor:
+    """For each unit the one whose place it takes."""
+    order, source = torch.arange(case.graph.units), case.source(5)
+    for j in movable:
+        order[j.span] = j.first + torch.randperm(j.units, generator=source)
+    return order
+
+
+def _reordered(case: Case, tensors: Mapping[str, Tensor], order: Tensor) -> dict[str, Tensor]:
     moved = dict(tensors)
     for edge in case.graph.edges:
-        if edge.head in orders:
-            moved[edge.weight] = moved[edge.weight].index_select(1, orders[edge.head].to(moved[edge.weight].device))
-        if edge.tail in orders:
-            tensor = moved[edge.weight]
-            columns = tensor.reshape(*tensor.shape[:2], edge.tail_units, -1)
-            order = orders[edge.tail].to(tensor.device)
-            moved[edge.weight] = columns.index_select(2, order).reshape(tensor.shape)
+        rows, columns = _places(order, edge.heads), _places(order, edge.tails)
+        first, second = (columns, rows) if edge.transposed else (rows, columns)
+        tensor = moved[edge.weight].index_select(1, first.to(moved[edge.weight].device))
+        if edge.groups == 1:  # units of a grouped convolution stay
+            tensor = tensor.index_select(2, second.to(tensor.device))
+        moved[edge.weight] = tensor
     return moved
 
 
-def _constants(junction: Junction) -> list[str]:
-    """Biases, shifts and scales that belong to the junction's units."""
-    scales = [a.name for node in junction.inner for a in node.args if isinstance(a, Param)]
-    return list(dict.fromkeys([*(s.name for s in junction.sources), *scales]))
+def _places(order: Tensor, units: Tensor) -> Tensor:
+    """For each channel the one that takes its place: the same one, by position, of the unit that does."""
+    at: dict[int, list[int]] = {}
+    for channel, unit in enumerate(units.tolist()):
+        at.setdefault(unit, []).append(channel)
+    turn: Counter[int] = Counter()
+    found = []
+    for unit in units.tolist():
+        taken = int(order[unit])
+        found.append(at[taken][turn[unit]])
+        turn[unit] += 1
+    return torch.tensor(found, dtype=torch.int64)
 
 
-def _taken(tensor: Tensor, order: Tensor | None) -> Tensor:
-    return tensor if order is None else tensor.index_select(1, order.to(tensor.device))
+def _taken(tensor: Tensor, taken: Tensor) -> Tensor:
+    """A parameter's entries, each from the place of another."""
+    flat = tensor.flatten(1)
+    return flat.index_select(1, taken.to(flat.device)).view(tensor.shape)

@@ -63,7 +63,7 @@ def leave_one_out_bound(case: Case) -> Iterator[Balances]:
         yield at_most(f"weight {name}[{index}]", loss, score, bound=bound)
 
 
-def _taken_out(case: Case) -> Iterator[tuple[str, int, Tensor, Tensor, Bound]]:
+def _taken_out(case: Case) -> Iterator[tuple[str, int, Tensor, Tensor, Bound | None]]:
     """Sampled weights: name, index, score, loss of R, and the rounding of both.
 
     Nothing cancels in R, R' and S, so each is within gamma_K of its true value, and gamma_2K of the
@@ -71,7 +71,7 @@ def _taken_out(case: Case) -> Iterator[tuple[str, int, Tensor, Tensor, Bound]]:
     """
     whole = case.values(case.batch.weights)
     source = case.source(1)
-    relative = gamma(2 * case.path_roundings + 2, case.dtype)
+    k = case.path_roundings
     names = list(case.batch.weights)
     for draw in range(SAMPLES):
         name = names[draw % len(names)]
@@ -81,13 +81,14 @@ def _taken_out(case: Case) -> Iterator[tuple[str, int, Tensor, Tensor, Bound]]:
         without.flatten(1)[:, index] = 0
         rest = case.values({**case.batch.weights, name: without})
         score = case.scores[name].flatten(1)[:, index]
-        size = relative * (whole.abs() + rest.abs() + score.abs())
-        yield name, index, score.unsqueeze(1), (whole - rest).unsqueeze(1), case.bounded(size.unsqueeze(1))
+        size = (whole.abs() + rest.abs() + score.abs()).unsqueeze(1)
+        bound = None if k is None else case.bounded(gamma(2 * k + 2, case.dtype) * size)
+        yield name, index, score.unsqueeze(1), (whole - rest).unsqueeze(1), bound
 
 
 @law(
     "B5",
-    subject=Subject.OBJECTIVE,
+    subject=Subject.SCORES,
     claim=Claim.DEGREE_ONE,
     needs={Trait.HOMOGENEOUS, Trait.CHAIN},
     given=PATH_SUM,
@@ -130,14 +131,17 @@ def union_bound(case: Case) -> Iterator[Balances]:
     rows = [torch.cat([_round_balance(case, i, run) for run in runs]) for i, runs in enumerate(case.traces)]
     before, mass, after = torch.stack(rows).unbind(-1)
     k, n = case.path_roundings, case.total
-    size = gamma(2 * k + 1, case.dtype) * (before + after) + gamma(2 * k + n, case.dtype) * mass
+    bound = None
+    if k is not None:
+        size = gamma(2 * k + 1, case.dtype) * (before + after) + gamma(2 * k + n, case.dtype) * mass
+        bound = Bound(size, torch.zeros(len(size), dtype=torch.bool))
     says_something = (mass > 0) & (mass < before)  # otherwise the right side is not even positive
     rounds = [(plan, r) for plan in case.plans for r in range(1, plan.rounds + 1)]
     yield at_most(
         "round",
         before - mass,
         after,
-        bound=Bound(size, torch.zeros(len(size), dtype=torch.bool)),
+        bound=bound,
         scale=torch.where(says_something, before, 0),
         label=lambda b, u: (
             f"round {rounds[u][1]} of {rounds[u][0].rounds} to {rounds[u][0].keep} weights: R {float(before[b, u]):.6g}"

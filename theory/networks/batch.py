@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pruning.masks import Masks
-from pruning.network import Network
+from pruning.network import Network, neutral_constants
 from pruning.problem import LOSSES, Loss, Problem
 from theory.networks.shape import Shape, graph_of
 
@@ -112,7 +112,7 @@ def batch_of(
     graph = graph_of(shape)
     weights = {n: tensors[n] for n in graph.weights}
     fixed = {n: t for n, t in tensors.items() if n not in weights}
-    neutral = {n: torch.zeros_like(t) for n, t in fixed.items()}
+    neutral = neutral_constants(graph, fixed)
     first = next(iter(tensors.values()))
     example = torch.ones((shape.samples, *shape.input), dtype=first.dtype, device=first.device)
     network = Network(

@@ -5,7 +5,8 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from theory.networks.family import Family, integers, normals, small_integers
-from theory.networks.shape import Act, Dense, Layer, Shape
+from theory.networks.layers import Act, Dense, Layer
+from theory.networks.shape import Shape
 
 MAX_WIDTH, MAX_DEPTH = 16, 6
 

@@ -40,11 +40,10 @@ class Family:
         source = torch.Generator().manual_seed(seed)
         tensors = {n: self.numbers((size, *s), source) for n, s in shape.parameters().items()}
         inputs = self.inputs((size, shape.samples, *shape.input), source)
-        outputs = int(str(shape).rsplit("-", 1)[-1])
         if self.loss == "cross-entropy":
-            targets = torch.randint(outputs, (size, shape.samples), generator=source)
+            targets = torch.randint(shape.output[-1], (size, shape.samples), generator=source)
         else:
-            targets = self.inputs((size, shape.samples, outputs), source)
+            targets = self.inputs((size, shape.samples, *shape.output), source)
         return batch_of(shape, tensors, inputs, targets, self.loss, seed)
 
 

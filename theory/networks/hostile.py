@@ -12,5 +12,5 @@ hostile = Family(
     normals,
     "cross-entropy",
     generic=True,
-    order=4,
+    order=16,
 )

@@ -1,6 +1,7 @@
 """Literal networks outside the hypotheses: each shows why a law needs what it asks for."""
 
-from theory.networks.shape import Act, Conv, Dense, Flatten, Layer, Pool, Shape
+from theory.networks.layers import Act, Conv, Dense, Flatten, Layer, Pool
+from theory.networks.shape import Shape
 from theory.networks.spec import NetSpec
 
 

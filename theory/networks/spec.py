@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import torch
 
 from pruning.problem import LOSSES
 from theory.networks.batch import Batch, batch_of
-from theory.networks.shape import Act, Conv, Dense, Shape
+from theory.networks.layers import Act, Branches, Layer
+from theory.networks.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -53,18 +54,7 @@ class NetSpec:
 
     def __str__(self) -> str:
         """Such as Net(Dense([[1]]), Dense([[2]])); the ReLUs between weighted layers are not written."""
-        parts = []
-        for i, layer in enumerate(self.shape.layers):
-            if isinstance(layer, Act) and layer.name == "relu":
-                continue
-            if isinstance(layer, (Dense, Conv)):
-                bias = f", bias={_plain(self.values[f'{i}.bias'])}" if layer.bias else ""
-                sides = f", stride={layer.stride}" if isinstance(layer, Conv) and layer.stride > 1 else ""
-                parts.append(f"{type(layer).__name__}({_plain(self.values[f'{i}.weight'])}{bias}{sides})")
-            else:
-                inner = ", ".join(repr(v) for v in asdict(layer).values())
-                parts.append(f"{type(layer).__name__}({inner})")
-        return f"Net({', '.join(parts)})"
+        return f"Net({', '.join(_written(self.shape.layers, self.values, ''))})"
 
     def to_json(self) -> dict[str, Any]:
         """The problem as data."""
@@ -75,6 +65,32 @@ class NetSpec:
     def from_json(cls, data: Mapping[str, Any]) -> NetSpec:
         """The inverse of to_json."""
         return cls(shape=Shape.from_json(data["shape"]), **{k: v for k, v in data.items() if k != "shape"})
+
+
+def _written(layers: tuple[Layer, ...], values: Mapping[str, Any], path: str) -> list[str]:
+    parts = []
+    for i, layer in enumerate(layers):
+        if isinstance(layer, Act) and layer.name == "relu":
+            continue
+        if isinstance(layer, Branches):
+            branches = (_written(b, values, f"{path}{i}.{j}.") for j, b in enumerate(layer.branches))
+            parts.append(f"{layer.join}({', '.join('[' + ', '.join(b) + ']' for b in branches)})")
+        else:
+            parts.append(f"{type(layer).__name__}({', '.join(_arguments(layer, values, f'{path}{i}.'))})")
+    return parts
+
+
+_IMPLIED = {"inputs", "outputs", "bias", "kernel", "channels", "size", "rows"}  # the numbers show them
+
+
+def _arguments(layer: Layer, values: Mapping[str, Any], path: str) -> list[str]:
+    """The numbers of a layer, and what else is not as usual of it."""
+    numbers = [(name, _plain(values[path + name])) for name in layer.parameters()]
+    first = [text if name == "weight" else f"{name}={text}" for name, text in numbers]
+    implied = _IMPLIED if numbers else set()
+    rest = [f for f in fields(layer) if f.name not in implied]  # type: ignore[arg-type]
+    known = [(f.name, getattr(layer, f.name), f.default) for f in rest]
+    return first + [f"{n}={v!r}" if d is not MISSING else repr(v) for n, v, d in known if v != d]
 
 
 def _plain(values: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.networks.shape import Act, Conv, Dense, Flatten, Layer, Pool
+from theory.networks.layers import Act, Conv, Dense, Flatten, Layer, Pool
 from theory.networks.spec import NetSpec
 
 Array = NDArray[Any]  # of Fractions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from theory.networks.shape import Act, Conv, Dense, Flatten, Pool
+from theory.networks.layers import Act, Conv, Dense, Flatten, Pool
 from theory.networks.spec import NetSpec
 
 Grid = list[list[list[Fraction]]]  # channels, rows, columns

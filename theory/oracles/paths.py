@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-from theory.networks.shape import Act, Conv, Dense, Flatten, Layer, Pool
+from theory.networks.layers import Act, Conv, Dense, Flatten, Layer, Pool
 from theory.networks.spec import NetSpec
 
 Place = tuple[int, ...]  # channel, row, column; or one number after flattening
