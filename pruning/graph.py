@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from itertools import pairwise
+from itertools import count, pairwise
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from pruning.masks import Tensors
 
 INPUT = "input"  # the name of the value that is fed in
 Tap = Callable[[str, Tensor], Tensor]  # sees each value (by name) as it is made, and may replace it
+Read = Callable[[str, int, Tensor], Tensor]  # the same for each value as a node (by name) reads it: which of its values
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,16 @@ class Node:
         """Names of the values read."""
         return [a.name for a in leaves([self.args, [a for _, a in self.kwargs]]) if isinstance(a, Value)]
 
-    def run(self, values: Tensors, params: Tensors) -> Tensor:
-        """The operator applied to its arguments."""
-        named = {name: _resolve(a, values, params) for name, a in self.kwargs}
-        return self.op(*(_resolve(a, values, params) for a in self.args), **named)
+    def run(self, values: Tensors, params: Tensors, read: Read | None = None) -> Tensor:
+        """The operator applied to its arguments; `read` sees, and may replace, each value it reads, in order."""
+        position = count()
+
+        def value(name: str) -> Tensor:
+            found, at = values[name], next(position)
+            return read(self.name, at, found) if read and isinstance(found, Tensor) else found
+
+        args = [_resolve(a, value, params) for a in self.args]
+        return self.op(*args, **{name: _resolve(a, value, params) for name, a in self.kwargs})
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,9 +193,10 @@ class Junction:
 
     @property
     def name(self) -> str:
-        """The layers that feed it, as people know them."""
+        """The layers that feed it, as people know them; else the operator that makes it."""
         fed = [edge.node.where for edge in self.incoming] or [s.node.where for s in self.sources]
-        return " + ".join(dict.fromkeys(fed)) or INPUT
+        made = [] if INPUT in self.values else [node.where for node in self.inner[:1]]
+        return " + ".join(dict.fromkeys(fed or made)) or INPUT
 
     @property
     def span(self) -> slice:
@@ -215,12 +223,12 @@ class Graph:
     inputs: Tensor
     outputs: Tensor
 
-    def run(self, params: Tensors, x: Tensor, tap: Tap | None = None) -> Tensor:
-        """The network's output for input `x`; `tap` sees, and may replace, each value on the way."""
+    def run(self, params: Tensors, x: Tensor, tap: Tap | None = None, read: Read | None = None) -> Tensor:
+        """The network's output for input `x`; `tap` and `read` see, and may replace, each value on the way."""
         values = {INPUT: tap(INPUT, x) if tap else x}
         last_use = self._last_use
         for position, node in enumerate(self.nodes):
-            made = node.run(values, params)
+            made = node.run(values, params, read)
             values[node.name] = tap(node.name, made) if tap and isinstance(made, Tensor) else made
             for spent in last_use.get(position, ()):
                 del values[spent]
@@ -253,9 +261,10 @@ class Graph:
 
     @cached_property
     def hidden(self) -> tuple[Junction, ...]:
-        """Junctions between input and output; what a product makes is balanced at its factors."""
+        """Junctions between input and output; what a product makes is balanced at its factors, zeros feed nothing."""
         ends = {*self.inputs.tolist(), *self.outputs.tolist(), *(h for t in self.transfers for h in t.heads.tolist())}
-        return tuple(j for j in self.junctions if j.first not in ends and (j.incoming or j.outgoing))
+        inner = (j for j in self.junctions if j.first not in ends and (j.incoming or j.outgoing))
+        return tuple(j for j in inner if j.incoming or j.sources or j.objections)
 
     @cached_property
     def objections(self) -> tuple[str, ...]:
@@ -308,13 +317,13 @@ def leaves(args: object) -> Iterable[object]:
         yield args
 
 
-def _resolve(arg: object, values: Tensors, params: Tensors) -> object:
+def _resolve(arg: object, value: Callable[[str], Tensor], params: Tensors) -> object:
     if isinstance(arg, Value):
-        return values[arg.name]
+        return value(arg.name)
     if isinstance(arg, Param):
         return params[arg.name]
     if isinstance(arg, (list, tuple)):
-        return type(arg)(_resolve(item, values, params) for item in arg)
+        return type(arg)(_resolve(item, value, params) for item in arg)
     return arg
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pruning.graph import Graph, Tap
+from pruning.graph import Graph, Read, Tap
 from pruning.masks import Masks, Tensors, check_against
 
 
@@ -31,10 +31,11 @@ class Network:
     example: Tensor
     initial: Masks
     tap: Tap | None = None
+    read: Read | None = None
 
     def forward(self, weights: Tensors, x: Tensor) -> Tensor:
         """The output for input `x` under `weights`; neither is changed."""
-        return self.graph.run({**self.fixed, **weights}, x, self.tap)
+        return self.graph.run({**self.fixed, **weights}, x, self.tap, self.read)
 
     def neutralised(self) -> Network:
         """The same network without biases, norm statistics or shifts: what data-free scores see."""

@@ -147,11 +147,11 @@ def _windowed(node: Node, shape: Shape, places: Places) -> Placed | None:
 
 
 def _reduced(node: Node, shape: torch.Size, places: Places) -> Placed | None:
-    """A sum, mean or maximum over axes."""
-    numbers, axes = places.of(node.args[0]), node.args[1] if len(node.args) > 1 else None
-    if numbers is None or not (isinstance(axes, int) or (isinstance(axes, (list, tuple)) and axes)):
+    """A sum, mean or maximum over some axes, or all."""
+    numbers, axes = places.of(node.args[0]), _argument(node, 1)
+    if numbers is None:
         return None
-    listed = [axes] if isinstance(axes, int) else [a for a in axes if isinstance(a, int)]
+    listed = [axes] if isinstance(axes, int) else _sizes(axes or range(numbers.dim()))
     wanted = [a % numbers.dim() for a in listed]
     found = places.units.joined_along(numbers, wanted)
     return found if found.dim() == len(shape) else found.squeeze(wanted)
@@ -178,8 +178,6 @@ def _positions(shape: torch.Size) -> Tensor:
 
 
 def _added(node: Node, shape: torch.Size, places: Places) -> Placed | None:
-    if node.kwargs or len(node.args) < 2:
-        return None
     first, second = node.args[:2]
     if isinstance(first, Param) or isinstance(second, Param):
         param, value = (first, second) if isinstance(first, Param) else (second, first)
@@ -333,11 +331,10 @@ def _weighted(
         places.attached.append(Source(bias.name, node, heads.reshape(places.params[bias.name].shape), Role.SHIFT))
     elif isinstance(bias, Param):
         _attach(node, bias, made, Role.SHIFT, places)
+    elif isinstance(bias, Value) and (added := places.of(bias)) is not None:
+        places.units.join(added, made)
     elif isinstance(bias, Value):
-        text = f"{node.where}: the bias of {node.kind} is computed"
-        for placed in (heads, places.of(bias)):
-            if placed is not None:
-                places.units.object_to(placed, text)
+        places.units.object_to(heads, f"{node.where}: the bias of {node.kind} is no flow")
     return made
 
 
@@ -380,17 +377,6 @@ def _attention(node: Node, shape: torch.Size, places: Places) -> Placed | None:
 # norms
 
 
-def _embedded(node: Node, shape: torch.Size, places: Places) -> Placed | None:
-    """A table's columns feed units of their own."""
-    table = node.args[0]
-    if len(node.args) > 2 or not isinstance(table, Param):
-        return None  # a padding row has no gradient, and one by frequency is not the derivative
-    made = _along(places.units.fresh(shape[-1]), len(shape) - 1, shape)
-    columns = made[(0,) * (len(shape) - 1)]
-    places.attached.append(Source(table.name, node, columns.expand(places.params[table.name].shape), Role.GAIN))
-    return made
-
-
 def _normalised(node: Node, shape: torch.Size, places: Places) -> Placed | None:
     """What a norm makes is fresh: next to nothing of what enters goes through, its gain and shift start anew."""
     numbers = places.of(node.args[0])
@@ -413,7 +399,7 @@ def _normalised(node: Node, shape: torch.Size, places: Places) -> Placed | None:
 
 
 def _sizes(arg: object) -> Sequence[int]:
-    assert isinstance(arg, (list, tuple))
+    assert isinstance(arg, Sequence)
     return [int(a) for a in arg]
 
 
@@ -468,5 +454,4 @@ RULES: dict[str, Rule] = {
     "addmm": _addmm,
     "embedding": _embedded,
     "scaled_dot_product_attention": _attention,
-    "embedding": _embedded,
 }

@@ -21,6 +21,8 @@ class Claim(StrEnum):
     LAYER_CONSERVED = "layer conserved"
     POSITIVE = "positive"
     DEGREE_ONE = "degree one per layer"
+    PATH_NORM = "path norm"
+    PATH_SUM = "sum over paths"
     LEAVE_ONE_OUT = "leave one out"
     UNION_BOUND = "union bound"
     RESCALE_INVARIANT = "rescale invariant"
@@ -30,6 +32,7 @@ class Claim(StrEnum):
     DATA_FREE = "data free"
     EXACT_BUDGET = "exact budget"
     NESTED_MASKS = "nested masks"
+    IDEMPOTENT = "idempotent"
     DETERMINISTIC = "deterministic"
     MAXIMAL_CRITICAL = "maximal critical compression"
 

@@ -87,6 +87,8 @@ class _Translation:
 
     def visit(self, node: fx.Node) -> None:
         if node.op == "placeholder" and node.name not in self.source:
+            if not isinstance(node.meta["val"], Tensor):
+                raise ModelError(f"the model reads {node.name!r}, which is no tensor, and can't be replayed without it")
             self.names[node.name] = Value(INPUT)
             shape = node.meta["val"].shape
             self.constants.follow(shape[0] if shape else None)

@@ -16,14 +16,14 @@ from pruning.engine import ScoreError, Trace, call_objective, call_scorer, check
 from pruning.graph import Graph, Junction
 from pruning.masks import Masks
 from pruning.network import Network
-from pruning.problem import Probe, Problem
+from pruning.problem import LOSSES, Probe, Problem
 from pruning.pruner import Pruner, State
 from pruning.schedule import exponential
 from theory.flow import Flow, UnreadableFlow, measure_flow, path_roundings
 from theory.networks.batch import Batch
 from theory.numerics import Bound, gamma, largest_integer
 from theory.subjects import Stepper, the_loss
-from theory.traits import Trait, traits_of
+from theory.traits import Trait, last_layer, traits_of
 
 PerProblem = Callable[[Problem, Masks], dict[str, Tensor]]
 
@@ -90,7 +90,12 @@ class Case:
     @cached_property
     def traits(self) -> frozenset[Trait]:
         """What holds of the network as a whole."""
-        own = {Trait.SMALL: self.batch.shape is not None, Trait.GENERIC: self.generic}
+        crossed = self.batch.loss in ("cross-entropy", LOSSES["cross-entropy"])
+        own = {
+            Trait.SMALL: self.batch.shape is not None,
+            Trait.GENERIC: self.generic,
+            Trait.SOFTMAX: crossed and last_layer(self.graph) is not None,
+        }
         return frozenset(traits_of(self.graph) | {trait for trait, holds in own.items() if holds})
 
     @property
@@ -110,9 +115,18 @@ class Case:
 
     @cached_property
     def units(self) -> Tensor:
-        """The numbers of those units."""
-        spans = [torch.arange(j.first, j.first + j.units) for j in self.hidden]
-        return torch.cat([torch.arange(0), *spans]).to(self._device)
+        """The numbers of those units, without the ones that pass a power on: their balance has a factor."""
+        return self._hidden_units(powers=False)
+
+    @cached_property
+    def powered(self) -> Tensor:
+        """The numbers of the hidden units that pass a power on, such as those before a relu^2."""
+        return self._hidden_units(powers=True)
+
+    def _hidden_units(self, powers: bool) -> Tensor:
+        hidden = torch.cat([torch.arange(0), *(torch.arange(j.first, j.first + j.units) for j in self.hidden)])
+        raised = torch.cat([torch.arange(0), *(t.tails for t in self.graph.transfers if t.degree != 1)])
+        return hidden[torch.isin(hidden, raised) == powers].to(self._device)
 
     # what the pruner says of it
 

@@ -2,7 +2,9 @@
 
 from enum import StrEnum
 
-from pruning.graph import Graph
+import torch
+
+from pruning.graph import Edge, Graph, Junction
 
 
 class Trait(StrEnum):
@@ -12,6 +14,8 @@ class Trait(StrEnum):
     CHAIN = "layers in sequence, each a cut between input and output"
     MULTILINEAR = "no max between paths: R is a polynomial"
     GENERIC = "real-valued weights: no exact ties or cancellations"
+    LINEAR = "two linear layers with nothing between them"
+    SOFTMAX = "a linear layer last, and its outputs compared by cross-entropy"
     SMALL = "small enough for the law's own pruning run"
 
 
@@ -21,5 +25,24 @@ def traits_of(graph: Graph) -> set[Trait]:
         Trait.HOMOGENEOUS: not graph.objections and not graph.transfers,
         Trait.CHAIN: graph.is_chain,
         Trait.MULTILINEAR: not any("max_pool" in node.kind for node in graph.nodes),
+        Trait.LINEAR: bool(bottlenecks(graph)),
     }
     return {trait for trait, holds in found.items() if holds}
+
+
+def bottlenecks(graph: Graph, activated: bool = False) -> list[Junction]:
+    """Hidden units with one linear layer before and one behind them, and nothing between; `activated` lets it be."""
+    return [j for j in graph.hidden if _is_between(j, j.incoming, j.outgoing) and (activated or not j.inner)]
+
+
+def _is_between(junction: Junction, before: tuple[Edge, ...], behind: tuple[Edge, ...]) -> bool:
+    units = torch.arange(junction.first, junction.first + junction.units)
+    sides = [e.heads for e in before] + [e.tails for e in behind]
+    plain = all(e.groups == 1 and len(e.shape) == 2 for e in (*before, *behind))
+    return len(before) == len(behind) == 1 and plain and all(torch.equal(side, units) for side in sides)
+
+
+def last_layer(graph: Graph) -> Edge | None:
+    """The linear layer whose outputs are the network's, one per class; None if there is none."""
+    found = (e for e in graph.edges if e.node.name == graph.output and len(e.shape) == 2)
+    return next((e for e in found if graph.places[graph.output].dim() == 2), None)

@@ -29,6 +29,7 @@ grasp = scored(
         Claim.ZERO_WHEN_MASKED,
         Claim.EXACT_BUDGET,
         Claim.NESTED_MASKS,
+        Claim.IDEMPOTENT,
         Claim.DETERMINISTIC,
     },
 )

@@ -23,6 +23,7 @@ magnitude = scored(
         Claim.DATA_FREE,
         Claim.EXACT_BUDGET,
         Claim.NESTED_MASKS,
+        Claim.IDEMPOTENT,
         Claim.DETERMINISTIC,
     },
 )

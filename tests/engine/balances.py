@@ -41,6 +41,10 @@ class Balance:
     def gap(self) -> Tensor:
         return (self.into - self.out).abs()
 
+    def alive(self, junctions: Iterable[Junction]) -> bool:
+        """Whether anything that is more than rounding enters these units."""
+        return any(bool((self.into[j.span].abs() > 100 * self.rounding).any()) for j in junctions)
+
 
 def random_like(tensors: Tensors, source: torch.Generator) -> dict[str, Tensor]:
     """Numbers drawn anew; whole ones, truth values and the tensor that only tells a type stay."""
@@ -72,10 +76,6 @@ def balance(graph: Graph, params: Tensors, x: Tensor, source: torch.Generator) -
     terms = sum(t.numel() for t in everything.values())
     size = sum(float(f.abs().sum()) for f in flows.values())
     return Balance(graph.incoming(flows) + entering, graph.outgoing(flows), EPS * terms * size, flows)
-
-
-def units_of(junction: Junction) -> Tensor:
-    return torch.arange(junction.first, junction.first + junction.units)
 
 
 def told(junctions: Iterable[Junction]) -> str:

@@ -25,7 +25,7 @@ def _changed(change: Callable[[dict[str, Tensor]], Tensors]) -> Score:
 def _nudged(scores: dict[str, Tensor]) -> Tensors:
     name = next(iter(scores))
     flat = scores[name].flatten()
-    is_largest = torch.arange(flat.numel(), device=flat.device) == flat.argmax()
+    is_largest = torch.arange(flat.numel(), device=flat.device) == flat.abs().argmax()
     return {**scores, name: torch.where(is_largest, flat * (1 + 1e-9), flat).view(scores[name].shape)}
 
 
@@ -53,6 +53,23 @@ def _with_signs(network: Network, weights: Tensors, probe: Probe) -> Tensor:
 
 def _with_biases(network: Network, weights: Tensors, probe: Probe) -> Tensor:
     return network.forward({n: w.abs() for n, w in weights.items()}, probe.ones()).sum()
+
+
+def _squared(network: Network, weights: Tensors, probe: Probe) -> Tensor:
+    return network.neutralised().forward({n: w.square() for n, w in weights.items()}, probe.ones()).sum()
+
+
+def _rooted(network: Network, weights: Tensors, probe: Probe) -> Tensor:
+    return flow(network, weights, probe).sqrt()
+
+
+def _nudged_loss(network: Network, state: State, probe: Probe) -> Tensors:
+    return _nudged(dict(saliency(loss)(network, state, probe)))
+
+
+def _without_small(scores: dict[str, Tensor]) -> Tensors:
+    largest = torch.stack([s.abs().amax() for s in scores.values()]).amax()
+    return {n: torch.where(s < largest / 2, 0, s) for n, s in scores.items()}
 
 
 def _mutating(network: Network, state: State, probe: Probe) -> Tensors:
@@ -83,6 +100,11 @@ def _only_unpruned(network: Network, state: State, probe: Probe) -> Tensors:
 nudged = scored("SynFlow, one score off by 1e-9", _changed(_nudged), objective=flow, claims=CLAIMS)
 over_fan_in = scored("SynFlow over fan-in", _changed(_over_fan_in), objective=flow, claims=CLAIMS)
 halved = scored("half of SynFlow", _changed(lambda s: {n: t / 2 for n, t in s.items()}), objective=flow, claims=CLAIMS)
+nudged_loss = scored("saliency, one score off by 1e-9", _nudged_loss, objective=loss, claims=CLAIMS)
+doubled = scored("twice SynFlow", _changed(lambda s: {n: 2 * t for n, t in s.items()}), objective=flow, claims=CLAIMS)
+squared_flow = scored("SynFlow-L2", saliency(_squared), objective=_squared, claims=CLAIMS)
+rooted_flow = scored("root of SynFlow", saliency(_rooted), objective=_rooted, claims=CLAIMS)
+without_small = scored("SynFlow without small scores", _changed(_without_small), objective=flow, claims=CLAIMS)
 logarithmic = scored("log SynFlow", _changed(lambda s: {n: t.log() for n, t in s.items()}), claims=CLAIMS)
 favouring_early = scored("SynFlow plus position", _changed(_favouring_early), objective=flow, claims=CLAIMS)
 raw_gradient = scored("gradient without weight", _raw_gradient, objective=flow, claims=CLAIMS)

@@ -10,8 +10,8 @@ from pruning.pruners.synflow import synflow
 from theory.case import Case
 from theory.impostors.scores import nudged, over_fan_in
 from theory.law import Balances, Grade, Subject, equal, law, told
-from theory.networks.outside import tanh_net
-from theory.numerics import Bound
+from theory.networks.outside import tanh_net, tanh_square_net
+from theory.numerics import Bound, gamma
 from theory.traits import Trait
 
 GRADES = (Grade.EXACT, Grade.ROUNDED, Grade.ORDER)
@@ -30,25 +30,45 @@ GRADES = (Grade.EXACT, Grade.ROUNDED, Grade.ORDER)
 )
 def neuron_conservation(case: Case) -> Iterator[Balances]:
     """The saliency that enters a hidden unit, its bias's included, equals the saliency that leaves it."""
-    if not _biases_are_known(case) or not len(case.units):
+    yield from _balanced(case, case.units)
+
+
+def _balanced(case: Case, units: Tensor) -> Iterator[Balances]:
+    """What enters each of some units against what leaves it."""
+    if not _biases_are_known(case) or not len(units):
         return
-    into = (case.graph.incoming(case.scores) + case.entering)[:, case.units]
-    out = case.graph.outgoing(case.scores)[:, case.units]
+    into = (case.graph.incoming(case.scores) + case.entering)[:, units]
+    out = case.graph.outgoing(case.scores)[:, units]
     bound = case.flow_bound()
     yield equal(
         "units",
         into,
         out,
-        bound=None if bound is None else Bound(bound.size[:, case.units], bound.exact),
-        scale=case.absolute[:, case.units],
-        label=lambda b, u: f"{_place(case, u)}: {' in, '.join(told(into[b, u], out[b, u]))} out",
+        bound=None if bound is None else Bound(bound.size[:, units], bound.exact),
+        scale=case.absolute[:, units],
+        label=lambda b, u: f"{_place(case, int(units[u]))}: {' in, '.join(told(into[b, u], out[b, u]))} out",
     )
 
 
-def _place(case: Case, index: int) -> str:
-    unit = int(case.units[index])
+def _place(case: Case, unit: int) -> str:
     junction = case.graph.junction_of(unit)
     return f"unit {unit - junction.first} after layer {junction.name}"
+
+
+@law(
+    "A7",
+    subject=Subject.SCORES,
+    claim=Claim.NEURON_CONSERVED,
+    needs={Trait.HOMOGENEOUS},
+    local=True,
+    source="Euler's identity for an activation of degree k",
+    impostor=over_fan_in,
+    breaks_on=(synflow, tanh_square_net),
+    grades=(Grade.ORDER,),
+)
+def neuron_conservation_by_degree(case: Case) -> Iterator[Balances]:
+    """At an activation of degree k, such as relu^k, the saliency that enters is k times what leaves."""
+    yield from _balanced(case, case.powered)
 
 
 @law(
@@ -102,6 +122,40 @@ def layer_conservation(case: Case) -> Iterator[Balances]:
             bound=case.cut_bound(),
             scale=_whole(case),
         )
+
+
+@law(
+    "A6",
+    subject=Subject.SCORES,
+    claim=Claim.LAYER_CONSERVED,
+    needs={Trait.HOMOGENEOUS, Trait.CHAIN},
+    needs_objective=True,
+    source="Tanaka et al. 2020, section 4: average saliency against layer size, for chains without biases",
+    impostor=over_fan_in,
+    breaks_on=(synflow, tanh_net),
+    grades=GRADES,
+)
+def layer_mean(case: Case) -> Iterator[Balances]:
+    """Without biases, a layer's mean saliency is <y, dR/dy> over its number of weights."""
+    if case.flow is None:
+        return
+    free = _column((case.entering == 0).all(-1))
+    for name, score in case.scores.items():
+        count, flat = score[0].numel(), score.flatten(1)
+        bound = case.cut_bound()
+        yield equal(
+            f"mean of layer {name}",
+            flat.mean(1, keepdim=True),
+            _column(case.flow.output) / count,
+            # a mean and a quotient round once each beyond the sums
+            bound=None if bound is None else Bound(_rounded_twice(case, flat, bound.size / count), bound.exact & False),
+            scale=torch.where(free, _whole(case) / count, 0),
+        )
+
+
+def _rounded_twice(case: Case, flat: Tensor, size: Tensor) -> Tensor:
+    largest = flat.abs().mean(1, keepdim=True) + _column(case.flow.output).abs() if case.flow is not None else size
+    return size + gamma(3, case.dtype) * largest
 
 
 @law(

@@ -1,22 +1,95 @@
-"""Laws of objectives that sum over paths with nonnegative terms, as SynFlow's does."""
+"""Scores and objectives as sums over paths: path norm, path mass, and a weight taken out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from itertools import product
 
 import torch
 from torch import Tensor
 
-from pruning.engine import Trace
 from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
 from theory.case import Case
-from theory.impostors.scores import biased_flow, halved
-from theory.law import Balances, Grade, Subject, at_most, counted, equal, law
-from theory.networks.outside import max_net, tanh_net
-from theory.numerics import Bound, gamma, safe_from_underflow
+from theory.impostors.scores import doubled, halved, squared_flow
+from theory.law import Balances, Grade, Subject, at_most, equal, law
+from theory.networks.outside import max_net, square_chain, tanh_net
+from theory.networks.spec import NetSpec
+from theory.numerics import Bound, gamma
+from theory.oracles.paths import path_sums
 from theory.traits import Trait
 
 PATH_SUM = {Claim.DATA_FREE, Claim.POSITIVE}
 SAMPLES = 12  # weights taken out one by one, per network
+ORACLE_LIMIT = 400  # weights up to which paths are summed one by one in fractions
+
+Sums = tuple[Fraction, dict[str, dict[tuple[int, ...], Fraction]]]
+
+
+@law(
+    "B1",
+    subject=Subject.SCORES,
+    claim=Claim.PATH_NORM,
+    needs={Trait.HOMOGENEOUS, Trait.SMALL},
+    given=PATH_SUM,
+    needs_objective=True,
+    source="l1 path norm of Neyshabur et al. 2015; where paths meet in a max-pool the largest goes on",
+    impostor=squared_flow,
+    breaks_on=(synflow, tanh_net),
+    grades=(Grade.EXACT, Grade.ROUNDED),
+    one_by_one=True,
+)
+def path_norm(case: Case) -> Iterator[Balances]:
+    """The objective is the sum over all input-output paths of the product of the absolute weights on them."""
+    sums = _path_sums(case)
+    if sums is None:
+        return
+    objective, expected = case.values(case.batch.weights).unsqueeze(1), _column([float(r) for r, _ in sums], case)
+    yield equal("R", objective, expected, bound=_relative(case, 1, expected))
+
+
+@law(
+    "B2",
+    subject=Subject.SCORES,
+    claim=Claim.PATH_NORM,
+    needs={Trait.HOMOGENEOUS, Trait.SMALL},
+    given=PATH_SUM,
+    needs_objective=True,
+    source="theta dR/dtheta of a sum over paths",
+    impostor=halved,
+    breaks_on=(synflow, tanh_net),
+    grades=(Grade.EXACT, Grade.ROUNDED),
+    one_by_one=True,
+)
+def path_mass(case: Case) -> Iterator[Balances]:
+    """A weight's score is the sum over the paths through it of the product of the absolute weights on them."""
+    sums = _path_sums(case)
+    if sums is None:
+        return
+    for name, score in case.scores.items():
+        places = list(product(*map(range, score.shape[1:])))
+        rows = [[float(masses[name][place]) for place in places] for _, masses in sums]
+        expected = torch.tensor(rows, dtype=case.dtype, device=score.device)
+        yield equal(f"weight of {name}", score.flatten(1), expected, bound=_relative(case, 1, expected))
+
+
+def _path_sums(case: Case) -> list[Sums] | None:
+    """R and path masses of each problem in exact fractions; None for an operator that the oracle does not know."""
+    if case.total > ORACLE_LIMIT:
+        return None
+    try:
+        return [path_sums(NetSpec.of(case.batch, i)) for i in range(case.batch.size)]
+    except ValueError:
+        return None
+
+
+def _column(numbers: list[float], case: Case) -> Tensor:
+    return torch.tensor(numbers, dtype=case.dtype, device=case.units.device).unsqueeze(1)
+
+
+def _relative(case: Case, more: int, size: Tensor) -> Bound | None:
+    """gamma of 2K and some roundings more, relative to sums in which nothing cancels."""
+    k = case.path_roundings
+    return None if k is None else case.bounded(gamma(2 * k + more, case.dtype) * size.abs())
 
 
 @law(
@@ -71,7 +144,6 @@ def _taken_out(case: Case) -> Iterator[tuple[str, int, Tensor, Tensor, Bound | N
     """
     whole = case.values(case.batch.weights)
     source = case.source(1)
-    k = case.path_roundings
     names = list(case.batch.weights)
     for draw in range(SAMPLES):
         name = names[draw % len(names)]
@@ -82,77 +154,60 @@ def _taken_out(case: Case) -> Iterator[tuple[str, int, Tensor, Tensor, Bound | N
         rest = case.values({**case.batch.weights, name: without})
         score = case.scores[name].flatten(1)[:, index]
         size = (whole.abs() + rest.abs() + score.abs()).unsqueeze(1)
-        bound = None if k is None else case.bounded(gamma(2 * k + 2, case.dtype) * size)
-        yield name, index, score.unsqueeze(1), (whole - rest).unsqueeze(1), bound
+        yield name, index, score.unsqueeze(1), (whole - rest).unsqueeze(1), _relative(case, 2, size)
 
 
 @law(
-    "B5",
+    "B4",
     subject=Subject.SCORES,
-    claim=Claim.DEGREE_ONE,
-    needs={Trait.HOMOGENEOUS, Trait.CHAIN},
-    given=PATH_SUM,
-    needs_objective=True,
-    source="Euler's identity; a factor 2 rounds nothing, so the bits must agree",
-    impostor=biased_flow,
-    breaks_on=(synflow, tanh_net),
-    grades=(Grade.EXACT,),
-)
-def euler_degree(case: Case) -> Iterator[Balances]:
-    """Doubling one layer doubles the objective of a chain; doubling all L layers multiplies it by 2^L."""
-    weights = case.batch.weights
-    whole = case.values(weights)
-    for name, weight in weights.items():
-        doubled = case.values({**weights, name: 2 * weight})
-        yield _same_bits(f"layer {name} doubled", doubled, 2 * whole)
-    everything = case.values({n: 2 * w for n, w in weights.items()})
-    yield _same_bits("all layers doubled", everything, 2.0 ** len(weights) * whole)
-
-
-def _same_bits(name: str, left: Tensor, right: Tensor) -> Balances:
-    a, b = left.unsqueeze(1), right.unsqueeze(1)
-    return equal(name, a, b, bound=counted(a), scale=torch.where(safe_from_underflow(b), b.abs(), 0))
-
-
-@law(
-    "B6",
-    subject=Subject.TRACE,
-    claim=Claim.UNION_BOUND,
+    claim=Claim.PATH_SUM,
     needs={Trait.HOMOGENEOUS},
     given=PATH_SUM,
     needs_objective=True,
-    source="each path that dies holds a pruned weight, and the scores count it at least once",
+    source="S/R is the probability that a random path uses the weight",
+    impostor=doubled,
+    breaks_on=(synflow, square_chain),
+    grades=(Grade.EXACT, Grade.ROUNDED),
+)
+def no_more_than_all(case: Case) -> Iterator[Balances]:
+    """No weight scores more than the objective."""
+    whole = case.values(case.batch.weights).unsqueeze(1)
+    for name, score in case.scores.items():
+        flat = score.flatten(1)
+        all_of_it = whole.expand_as(flat)
+        yield at_most(f"weight of {name}", flat, all_of_it, bound=_relative(case, 1, all_of_it + flat.abs()))
+
+
+@law(
+    "A5",
+    subject=Subject.SCORES,
+    claim=Claim.PATH_SUM,
+    needs={Trait.HOMOGENEOUS, Trait.MULTILINEAR},
+    given=PATH_SUM,
+    needs_objective=True,
+    source="each path counts as often as it crosses the set; what a set of weights that is no cut gives",
     impostor=halved,
     breaks_on=(synflow, tanh_net),
-    grades=(Grade.ROUNDED,),
+    grades=(Grade.EXACT, Grade.ROUNDED),
 )
-def union_bound(case: Case) -> Iterator[Balances]:
-    """In each round the objective falls by at most the scores that were pruned."""
-    rows = [torch.cat([_round_balance(case, i, run) for run in runs]) for i, runs in enumerate(case.traces)]
-    before, mass, after = torch.stack(rows).unbind(-1)
-    k, n = case.path_roundings, case.total
-    bound = None
-    if k is not None:
-        size = gamma(2 * k + 1, case.dtype) * (before + after) + gamma(2 * k + n, case.dtype) * mass
-        bound = Bound(size, torch.zeros(len(size), dtype=torch.bool))
-    says_something = (mass > 0) & (mass < before)  # otherwise the right side is not even positive
-    rounds = [(plan, r) for plan in case.plans for r in range(1, plan.rounds + 1)]
-    yield at_most(
-        "round",
-        before - mass,
-        after,
-        bound=bound,
-        scale=torch.where(says_something, before, 0),
-        label=lambda b, u: (
-            f"round {rounds[u][1]} of {rounds[u][0].rounds} to {rounds[u][0].keep} weights: R {float(before[b, u]):.6g}"
-            f" - pruned {float(mass[b, u]):.6g} > {float(after[b, u]):.6g} left"
-        ),
-    )
+def crossing_multiplicity(case: Case) -> Iterator[Balances]:
+    """The scores of any weights add up to what each path carries, as often as it crosses them.
+
+    With the weights of a set in two layers multiplied by t the objective is a polynomial of degree 2 in t,
+    so its slope at 1, which counts the crossings, is (R(2) - R(0)) / 2.
+    """
+    source, names = case.source(7), list(case.batch.weights)
+    for draw in range(4):
+        pair = {names[draw % len(names)], names[int(torch.randint(len(names), (1,), generator=source))]}
+        chosen = {n: torch.rand(case.batch.weights[n].shape[1:], generator=source) < 0.5 for n in pair}
+        twice, none = (case.values(_multiplied(case, chosen, by)).unsqueeze(1) for by in (2.0, 0.0))
+        parts = [(case.scores[n] * chosen[n].to(case.scores[n])).flatten(1) for n in pair]
+        mass = torch.cat(parts, 1).sum(1, keepdim=True)
+        size = (twice + none) / 2 + mass.abs()
+        yield equal("set of weights", mass, (twice - none) / 2, bound=_relative(case, case.total, size), scale=size)
 
 
-def _round_balance(case: Case, index: int, run: Trace) -> Tensor:
-    """(rounds, 3): R before, scores pruned, R after."""
-    single = case.only(index)
-    masked = {n: w * run.masks[n] for n, w in single.batch.weights.items()}
-    end = single.values(masked).double().cpu()
-    return torch.stack([run.cut, run.mass, torch.cat([run.cut[1:], end])], dim=1)
+def _multiplied(case: Case, chosen: Mapping[str, Tensor], by: float) -> dict[str, Tensor]:
+    return {
+        n: torch.where(chosen[n].to(w.device), by * w, w) if n in chosen else w for n, w in case.batch.weights.items()
+    }

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from pruning.engine import ScoreError, Trace
+from pruning.engine import ScoreError, Trace, prune
 from pruning.masks import Masks
 from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
+from pruning.schedule import exponential
 from theory.case import Case, Plan
 from theory.impostors.scores import only_unpruned, over_layer
 from theory.impostors.selections import by_threshold, unpinned
@@ -72,6 +74,29 @@ def nested_masks(case: Case) -> Iterator[Balances]:
     """A pruned weight never comes back."""
     revived = _rounds(case, lambda run: torch.tensor(run.revived, dtype=torch.float64))
     yield none_of("round", revived, lambda b, u: f"{_which(case, u)}: {int(revived[b, u])} pruned weights came back")
+
+
+@law(
+    "M4",
+    subject=Subject.TRACE,
+    claim=Claim.IDEMPOTENT,
+    source="public code prunes again what it kept, where a kept weight scores zero",
+    impostor=unpinned,
+    grades=EXACT,
+)
+def idempotence(case: Case) -> Iterator[Balances]:
+    """Pruned again to as many weights as are left, a network stays as it is."""
+    changed = [[_again(case, i, run) for run in runs] for i, runs in enumerate(case.traces)]
+    count = torch.tensor(changed, dtype=torch.float64)
+    yield none_of("run", count, lambda b, u: f"pruned again to {case.plans[u].keep}: {int(count[b, u])} weights change")
+
+
+def _again(case: Case, index: int, run: Trace) -> float:
+    """Weights that a further round to the same number changes."""
+    problem = case.batch.problem(index)
+    problem = replace(problem, network=replace(problem.network, initial=run.masks))
+    again = prune(problem, case.pruner, exponential(run.masks.kept, run.masks.kept, 1))
+    return float(sum((again.masks[n] != m).sum() for n, m in run.masks.items()))
 
 
 @law(

@@ -434,7 +434,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Branches:
-    """Layers side by side on the same input, joined by 'sum', 'cat' or 'product'; an empty branch is the identity.
+    """Layers side by side on the same input, joined by 'sum', 'cat', 'product' or 'min'; an empty branch is the identity.
 
     `axis` is the one that 'cat' joins along, which the size of the input decides.
     """
@@ -463,7 +463,7 @@ class Branches:
         made = [emit(layers, wiring, x, f"{path}.{b}.") for b, layers in enumerate(self.branches)]
         if self.join == "cat":
             return wiring.add(path, aten.cat.default, made, self.axis)
-        op = {"sum": aten.add.Tensor, "product": aten.mul.Tensor}[self.join]
+        op = {"sum": aten.add.Tensor, "product": aten.mul.Tensor, "min": aten.minimum.default}[self.join]
         total = made[0]
         for other in made[1:]:
             total = wiring.add(path, op, total, other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -212,7 +213,7 @@ class Attention(nn.Module):
 
 
 class Branches(nn.ModuleList):
-    """Modules side by side on the same input, joined by sum, product or concatenation."""
+    """Modules side by side on the same input, joined by sum, product, minimum or concatenation."""
 
     def __init__(self, join: str, branches: Sequence[nn.Module], axis: int) -> None:
         super().__init__(branches)
@@ -223,7 +224,6 @@ class Branches(nn.ModuleList):
         made = [branch(x) for branch in self]
         if self.join == "cat":
             return torch.cat(made, self.axis)
-        total: Tensor = made[0]
-        for other in made[1:]:
-            total = total + other if self.join == "sum" else total * other
+        join = {"sum": torch.add, "product": torch.mul, "min": torch.minimum}[self.join]
+        total: Tensor = reduce(join, made)
         return total

@@ -1,6 +1,6 @@
 """Literal networks outside the hypotheses: each shows why a law needs what it asks for."""
 
-from theory.networks.layers import Act, Conv, Dense, Flatten, Layer, Pool
+from theory.networks.layers import Act, Branches, Conv, Dense, Flatten, Layer, Pool
 from theory.networks.shape import Shape
 from theory.networks.spec import NetSpec
 
@@ -28,6 +28,29 @@ max_net = NetSpec(
     Shape((Conv(1, 1, 2, stride=2, padding=1), Act("relu"), Pool("max", 2), Flatten(), Dense(1, 1)), (1, 2, 2), 1),
     {"0.weight": [[[[1.0, 2.0], [3.0, 4.0]]]], "4.weight": [[1.0]]},
     [[[[1.0, 1.0], [1.0, 1.0]]]],
+    [[0.0]],
+    "squared-error",
+    0,
+)
+
+# tanh saturates: with fewer inputs its slope is larger, and so are the scores of those that are left
+saturated_net = _dense("tanh", [[1.0] * 6], [[2.0]])
+
+# the least of x and 10 x is x: pruning the 10, which scores nothing, leaves nothing
+min_net = NetSpec(
+    Shape((Branches("min", ((Dense(1, 1),), (Dense(1, 1),))), Act("relu"), Dense(1, 1)), (1,), 1),
+    {"0.0.0.weight": [[1.0]], "0.1.0.weight": [[10.0]], "2.weight": [[1.0]]},
+    [[1.0]],
+    [[0.0]],
+    "squared-error",
+    0,
+)
+
+# the square of a tanh has no degree: 2 tanh(1) tanh'(1) enters its unit, 2 tanh(1)^2 leaves its square
+tanh_square_net = NetSpec(
+    Shape((Dense(1, 1), Act("tanh"), Act("square"), Dense(1, 1)), (1,), 1),
+    {"0.weight": [[1.0]], "3.weight": [[1.0]]},
+    [[1.0]],
     [[0.0]],
     "squared-error",
     0,

@@ -24,7 +24,13 @@ def power_shapes(draw: st.DrawFn, names: tuple[str, ...]) -> Shape:
 
 
 power_integer = Family(
-    "power, integer", power_shapes(("relu", "relu2")), integers, small_integers, "squared-error", generic=False, order=11
+    "power, integer",
+    power_shapes(("relu", "relu2")),
+    integers,
+    small_integers,
+    "squared-error",
+    generic=False,
+    order=11,
 )
 power_real = Family(
     "power, real", power_shapes(("relu2", "relu3")), normals, normals, "squared-error", generic=True, order=12

@@ -49,9 +49,10 @@ def _step(name: str, layer: Layer, parameters: dict[str, Array], slopes: dict[st
     if isinstance(layer, Act) and layer.name == "relu":
         is_open = (x > 0).astype(object)
         return x * is_open, lambda d: d * is_open
-    if isinstance(layer, Pool):
+    if isinstance(layer, Pool) and layer.stride in (None, layer.size):
         return _pool(layer, x)
-    if not isinstance(layer, (Dense, Conv)):
+    known = isinstance(layer, Dense) and not layer.tied
+    if not known and not (isinstance(layer, Conv) and layer.dilation == 1 and not layer.transposed):
         raise ValueError(f"{layer} has no exact slope")
     weight, sums = parameters[f"{name}.weight"], slopes[f"{name}.weight"]
     out, back = _dense(weight, sums, x) if isinstance(layer, Dense) else _conv(layer, weight, sums, x)

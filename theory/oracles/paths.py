@@ -67,12 +67,12 @@ def _pulled(before: Masses, leaving: Masses, wires: list[Wire]) -> Masses:
 
 def _wires(index: int, layer: Layer, spec: NetSpec, arriving: Masses) -> Iterator[Wire]:
     weight: Any = spec.values.get(f"{index}.weight")
-    if isinstance(layer, Dense):
+    if isinstance(layer, Dense) and not layer.tied:
         for o, i in product(range(layer.outputs), range(layer.inputs)):
             yield Wire((i,), (o,), abs(Fraction(weight[o][i])), (f"{index}.weight", (o, i)))
-    elif isinstance(layer, Conv):
+    elif isinstance(layer, Conv) and layer.dilation == 1 and not layer.transposed:
         yield from _convolved(f"{index}.weight", weight, layer, _side(arriving))
-    elif isinstance(layer, Pool):
+    elif isinstance(layer, Pool) and layer.stride in (None, layer.size):
         yield from _pooled(layer, arriving)
     elif isinstance(layer, Flatten):
         yield from (Wire(place, (n,), Fraction(1), None) for n, place in enumerate(sorted(arriving)))

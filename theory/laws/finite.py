@@ -1,0 +1,183 @@
+"""Finite laws: what a factor does to a unit's inputs it does to its outputs, be it 0 or a gate's."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from pruning.graph import Junction
+from pruning.masks import Masks
+from pruning.problem import Problem
+from theory.calculus import entering, multiplied, objective_of, place_of, scalable, unit_balances
+from theory.case import Case
+from theory.impostors.objectives import penalised
+from theory.law import Balances, Grade, Subject, at_most, counted, equal, law, told
+from theory.networks.beyond import threshold_net
+from theory.networks.outside import tanh_net
+from theory.numerics import Bound, gamma, safe_from_underflow
+from theory.subjects import the_loss
+from theory.traits import Trait
+
+DRAWS, SAMPLES = 4, 8  # choices of factors for all units at once; units that are taken out alone
+
+
+@law(
+    "C1",
+    subject=Subject.OBJECTIVE,
+    claim=None,
+    needs={Trait.HOMOGENEOUS},
+    local=True,
+    source="Tanaka et al. 2020, Theorem 1, without derivatives; powers of two change no mantissa",
+    impostor=penalised,
+    breaks_on=(the_loss, threshold_net),
+    grades=(Grade.EXACT, Grade.ORDER),
+)
+def finite_law(case: Case) -> Iterator[Balances]:
+    """R is the same whether a factor >= 0 multiplies all that enters a hidden unit or all that leaves it; 0 as well."""
+    units, source = scalable(case), case.source(20)
+    if not len(units):
+        return
+    ones = torch.ones(case.graph.units, dtype=case.dtype, device=units.device)
+
+    def factors(draw: Callable[[], Tensor]) -> Tensor:
+        by = ones.clone()
+        by[units] = draw().to(by)[units]
+        return by
+
+    powers = [factors(lambda: torch.exp2(torch.randint(-2, 3, ones.shape, generator=source).float()))]
+    reals = [factors(lambda: 2 * torch.rand(ones.shape, generator=source)) for _ in range(DRAWS)]
+    chosen = units[torch.randperm(len(units), generator=source)[:SAMPLES].to(units.device)]
+    taken_out = [ones.index_fill(0, unit.view(1), 0) for unit in chosen]
+    yield _moved_over(case, "units rescaled by powers of two", powers, lambda u: "all units")
+    yield _moved_over(case, "units taken out", taken_out, lambda u: place_of(case, int(chosen[u])))
+    left, right = _both(case, reals)
+    yield equal("units rescaled", left, right)
+
+
+def _both(case: Case, factors: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """R with the factors on what enters, and on what leaves: (batch, factors)."""
+    into = [multiplied(case, entering=by) for by in factors]
+    out = [multiplied(case, leaving=by) for by in factors]
+    left, right = (torch.stack([c.values(c.batch.weights) for c in side], dim=1) for side in (into, out))
+    return left, right
+
+
+def _moved_over(case: Case, name: str, factors: list[Tensor], where: Callable[[int], str]) -> Balances:
+    """The two values of R to the bit: every product on the way is of the same two mantissas, or of a 0."""
+    left, right = _both(case, factors)
+    whole = case.values(case.batch.weights).unsqueeze(1)
+    differs = (left != whole) | (right != whole)  # else the factor says nothing
+    scale = torch.where(safe_from_underflow(left) & differs, left.abs() + right.abs(), 0)
+    return equal(
+        name,
+        left,
+        right,
+        bound=counted(left),
+        scale=scale,
+        label=lambda b, u: (
+            f"{name}, {where(u)}: R = {' with the inputs multiplied, '.join(told(left[b, u], right[b, u]))} with the outputs"
+        ),
+    )
+
+
+@law(
+    "C8",
+    subject=Subject.OBJECTIVE,
+    claim=None,
+    needs={Trait.HOMOGENEOUS},
+    local=True,
+    source="Tanaka et al. 2020, Theorem 1, and the triangle inequality: all that SNIP keeps of it at a unit",
+    impostor=penalised,
+    breaks_on=(the_loss, tanh_net),
+    grades=(Grade.EXACT, Grade.ROUNDED, Grade.ORDER),
+)
+def snip_inequality(case: Case) -> Iterator[Balances]:
+    """The absolute saliency on either side of a hidden unit is at least the net saliency on the other."""
+    if not len(case.units):
+        return
+    signed = {**case.scores, **case.bias_flows}
+    size = {n: s.abs() for n, s in signed.items()}
+    into, out = entering(case.graph, signed).abs(), case.graph.outgoing(case.scores).abs()
+    for name, less, more in (
+        ("|out| <= sum of |in|", out, entering(case.graph, size)),
+        ("|in| <= sum of |out|", into, case.graph.outgoing(size)),
+    ):
+        yield at_most(
+            name,
+            less[:, case.units],
+            more[:, case.units],
+            bound=_at(case, case.flow_bound(), case.units),
+            scale=case.absolute[:, case.units],
+            label=lambda b, u, n=name, x=less, y=more: (  # type: ignore[misc]
+                f"{place_of(case, int(case.units[u]))}, {n}: {' > '.join(told(x[b, case.units[u]], y[b, case.units[u]]))}"
+            ),
+        )
+
+
+@law(
+    "A10",
+    subject=Subject.OBJECTIVE,
+    claim=None,
+    needs={Trait.HOMOGENEOUS},
+    local=True,
+    source="Mozer, Smolensky 1988 (skeletonization); Theorem 1",
+    impostor=penalised,
+    breaks_on=(the_loss, tanh_net),
+    grades=(Grade.EXACT, Grade.ROUNDED, Grade.ORDER),
+)
+def gate_gradient(case: Case) -> Iterator[Balances]:
+    """The derivative of R by a gate of 1 on what a hidden unit passes on is the saliency on either side of it."""
+    exits = {name: j for j in case.hidden if (name := _exit(j)) is not None}
+    if not exits:
+        return
+    units = torch.cat([torch.arange(j.first, j.first + j.units) for j in exits.values()]).to(case.units.device)
+    gates = case.each(lambda problem, masks: _gates(case, problem, masks, set(exits)))
+    signed = {**case.scores, **case.bias_flows}
+    bound = _at(case, _gate_bound(case, gates["terms"]), units)
+    for side, sums in (("in", entering(case.graph, signed)), ("out", case.graph.outgoing(case.scores))):
+        name, size = f"gate, against what goes {side}", case.absolute[:, units]
+        yield unit_balances(case, name, gates["slopes"][:, units], sums[:, units], size, units, bound)
+
+
+def _exit(junction: Junction) -> str | None:
+    """The one value that all weights behind a unit read, if nothing else reads it."""
+    read = {edge.node.values()[0] for edge in junction.outgoing}
+    inside = {name for node in junction.inner for name in node.values()}
+    return read.pop() if len(read) == 1 and not read & inside else None
+
+
+def _gates(case: Case, problem: Problem, masks: Masks, names: set[str]) -> dict[str, Tensor]:
+    """Per unit: dR/dgate, and of how many entries it is the sum; each (units,)."""
+    graph = problem.network.graph
+    one = torch.ones(1, dtype=case.dtype, device=case.units.device)
+    terms = torch.zeros(graph.units, dtype=case.dtype, device=case.units.device)
+
+    def value(gates: Tensor) -> tuple[Tensor, Tensor]:
+        padded, entries = torch.cat([gates, one]), [terms]  # entries of no unit, such as padding, have the number -1
+
+        def gate(name: str, made: Tensor) -> Tensor:
+            if name not in names:
+                return made
+            entries.append(graph.by_unit(name, torch.ones_like(made)))
+            return made * padded[graph.places[name].to(made.device)]
+
+        gated, at = objective_of(case, problem, masks, gate)
+        return gated(at), torch.stack(entries).sum(0)
+
+    slopes, count = torch.func.grad(value, has_aux=True)(one.expand(graph.units))
+    return {"slopes": slopes, "terms": count}
+
+
+def _gate_bound(case: Case, terms: Tensor) -> Bound | None:
+    """The neuron's bound, and the rounding of the gate's own sum of entries a * d.
+
+    d as computed is at most 1 + gamma_m times the sum of |w||d'| behind it, so the absolute entries sum to at
+    most twice T_out, which is part of the unit's mass. 2 more roundings pay for the product and the bound.
+    """
+    if case.flow is None:
+        return None
+    return case.bounded(case.flow.bound + 2 * gamma(terms.long() + 2, case.dtype) * case.flow.mass)
+
+
+def _at(case: Case, bound: Bound | None, units: Tensor) -> Bound | None:
+    return None if bound is None else Bound(bound.size[:, units], bound.exact)

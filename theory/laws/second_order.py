@@ -1,0 +1,242 @@
+"""Laws of second derivatives, for every objective: tangents, GraSP and its defect, curvature, the Hessian's null space."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from pruning.masks import Masks
+from pruning.problem import Problem
+from pruning.pruner import Claim
+from pruning.pruners.synflow import synflow
+from theory.calculus import (
+    Scalar,
+    Tensors,
+    conserved,
+    drawn,
+    entering,
+    gradient,
+    hessian_times,
+    multiplied,
+    objective_of,
+    place_of,
+    scalable,
+    sizes,
+    times,
+    unit_balances,
+)
+from theory.case import Case
+from theory.impostors.objectives import damped, first_order, gauss_newton, squared_flow, two_temperatures
+from theory.law import Balances, Grade, Subject, counted, equal, law
+from theory.networks.outside import square_chain, tanh_net
+from theory.numerics import safe_from_underflow
+from theory.subjects import the_loss
+from theory.traits import Trait
+
+ORDER = (Grade.ORDER,)
+SAMPLES = 6  # units, or weights, that are looked at one by one in each network
+
+
+@law(
+    "C2",
+    subject=Subject.OBJECTIVE,
+    claim=None,
+    needs={Trait.HOMOGENEOUS},
+    local=True,
+    source="the derivative of Theorem 1 of Tanaka et al. 2020 along v",
+    impostor=first_order,
+    breaks_on=(the_loss, tanh_net),
+    grades=ORDER,
+)
+def tangent_law(case: Case) -> Iterator[Balances]:
+    """For any direction v, v * g + theta * (H v) enters a hidden unit as it leaves it."""
+    v = drawn(case, 10)
+
+    def terms(value: Scalar, at: Tensors) -> list[Tensors]:
+        return [times(v, gradient(value, at)), times(at, hessian_times(value, at, v))]
+
+    yield from conserved(case, "v * g + theta * H v", terms)
+
+
+@law(
+    "C3",
+    subject=Subject.OBJECTIVE,
+    claim=None,
+    needs={Trait.HOMOGENEOUS},
+    local=True,
+    source="C2 at v = g of the same batch and temperature; corrects the conservation of GraSP",
+    impostor=two_temperatures,
+    breaks_on=(the_loss, tanh_net),
+    grades=ORDER,
+)
+def grasp_defect(case: Case) -> Iterator[Balances]:
+    """GraSP, -theta * (H g), is off by |g_in|^2 - |g_out|^2 at each hidden unit: theta * (H g) + g^2 is conserved."""
+
+    def terms(value: Scalar, at: Tensors) -> list[Tensors]:
+        g = gradient(value, at)
+        return [times(at, hessian_times(value, at, g)), times(g, g)]
+
+    yield from conserved(case, "theta * H g + g^2", terms)
+
+
+@law(
+    "C4",
+    subject=Subject.OBJECTIVE,
+    claim=None,
+    needs={Trait.HOMOGENEOUS},
+    local=True,
+    source="C2 at v = theta, less Theorem 1",
+    impostor=damped,
+    breaks_on=(the_loss, tanh_net),
+    grades=(Grade.EXACT, Grade.ORDER),
+)
+def curvature_law(case: Case) -> Iterator[Balances]:
+    """theta * (H theta) enters a hidden unit as it leaves it, and no power of two that rescales a unit changes a bit."""
+
+    def terms(value: Scalar, at: Tensors) -> list[Tensors]:
+        return [times(at, hessian_times(value, at, at))]
+
+    yield from conserved(case, "theta * H theta", terms)
+    yield from _unmoved(case)
+
+
+def _unmoved(case: Case) -> Iterator[Balances]:
+    """theta * (H theta) of weights before and after a rescaling: powers of two change no mantissa."""
+    units = scalable(case)
+    if not len(units):
+        return
+
+    def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
+        value, at = objective_of(case, problem, masks)
+        made = times(at, hessian_times(value, at, at))
+        return {n: made[n].flatten() for n in problem.network.weights}
+
+    powers = torch.exp2(torch.randint(1, 4, (case.graph.units,), generator=case.source(11)).double())
+    by = torch.ones(case.graph.units, dtype=case.dtype, device=units.device)
+    by[units] = powers.to(by)[units]
+    before, after = case.each(one), multiplied(case, entering=by, leaving=1 / by).each(one)
+    for name, old in before.items():
+        says = safe_from_underflow(old) & safe_from_underflow(after[name])
+        scale = torch.where(says | (old != 0) & (after[name] == 0) & safe_from_underflow(old), old.abs(), 0)
+        yield equal(f"theta * H theta of {name}", after[name], old, bound=counted(old), scale=scale)
+
+
+@law(
+    "C5",
+    subject=Subject.OBJECTIVE,
+    claim=None,
+    needs={Trait.HOMOGENEOUS},
+    local=True,
+    source="the second derivatives of C1 by the factors; derived",
+    impostor=damped,
+    breaks_on=(the_loss, tanh_net),
+    grades=ORDER,
+)
+def block_curvature(case: Case) -> Iterator[Balances]:
+    """For hidden units i and j, theta' H theta is the same over the weights into i and j as over those out of them."""
+    units = scalable(case)
+    if not len(units):
+        return
+    for unit in _sampled(case, units, 12):
+        found = case.each(lambda problem, masks, j=unit: _blocks(case, problem, masks, j, units))  # type: ignore[misc]
+        name = f"curvature with {place_of(case, unit)}"
+        yield unit_balances(case, name, found["into"], found["out"], found["scale"], units)
+
+
+def _blocks(case: Case, problem: Problem, masks: Masks, unit: int, units: Tensor) -> dict[str, Tensor]:
+    """theta' H theta between each unit and one of them: over what enters both, and over what leaves both."""
+    value, at = objective_of(case, problem, masks)
+    graph = problem.network.graph
+    into, out = (times(at, hessian_times(value, at, part)) for part in _parts(case, at, unit))
+    scale = entering(graph, sizes([into])) + graph.outgoing(sizes([out]))
+    return {"into": entering(graph, into)[units], "out": graph.outgoing(out)[units], "scale": scale[units]}
+
+
+def _parts(case: Case, at: Tensors, unit: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The parameters that enter a unit, and those that leave it; 0 elsewhere."""
+    graph = case.graph
+    own = torch.zeros(graph.units, dtype=case.dtype, device=case.units.device)
+    own[unit] = 1
+    into = {s.name: at[s.name] * own[s.units.to(own.device)] for s in graph.entering}
+    out = {s.name: torch.zeros_like(at[s.name]) for s in graph.entering}
+    for edge in graph.edges:  # a tied weight touches no unit that is looked at here, save outside the hypotheses
+        into[edge.weight] = at[edge.weight] * edge.per_head(own)
+        out[edge.weight] = at[edge.weight] * edge.per_tail(own)
+    return into, out
+
+
+@law(
+    "C6",
+    subject=Subject.OBJECTIVE,
+    claim=None,
+    needs={Trait.HOMOGENEOUS},
+    local=True,
+    source="the gradient of Theorem 1; Kunin et al. 2021 (Neural Mechanics)",
+    impostor=gauss_newton,
+    breaks_on=(the_loss, tanh_net),
+    grades=ORDER,
+)
+def hessian_constraint(case: Case) -> Iterator[Balances]:
+    """H (theta_in - theta_out) of a hidden unit is -g on its inputs, g on its outputs, and 0 elsewhere."""
+    for unit in _sampled(case, scalable(case), 13):
+        found = case.each(lambda problem, masks, j=unit: _constrained(case, problem, masks, j))  # type: ignore[misc]
+        for name in case.batch.weights:
+            moved, slope, size = (found[f"{part}/{name}"] for part in ("moved", "slope", "size"))
+            # inside a softmax all but a trace of an entry may cancel: measured by the layer's largest
+            scale = torch.where(size > 0, size.amax(1, keepdim=True), 0)
+            yield equal(f"weight of {name} around {place_of(case, unit)}", moved, slope, scale=scale)
+
+
+def _constrained(case: Case, problem: Problem, masks: Masks, unit: int) -> dict[str, Tensor]:
+    value, at = objective_of(case, problem, masks)
+    g, graph = gradient(value, at), problem.network.graph
+    own = torch.zeros(graph.units, dtype=case.dtype, device=case.units.device)
+    own[unit] = 1
+    into, out = (hessian_times(value, at, part) for part in _parts(case, at, unit))
+    found: dict[str, Tensor] = {}
+    for edge in graph.edges:
+        name, side = edge.weight, edge.per_tail(own) - edge.per_head(own)
+        size = into[name].abs() + out[name].abs() + g[name].abs()
+        parts = {"moved": into[name] - out[name], "slope": side * g[name], "size": size}
+        found |= {f"{part}/{name}": t.flatten() for part, t in parts.items()}
+    return found
+
+
+@law(
+    "C7",
+    subject=Subject.SCORES,
+    claim=Claim.LEAVE_ONE_OUT,
+    needs={Trait.HOMOGENEOUS},
+    given={Claim.DATA_FREE, Claim.POSITIVE},
+    needs_objective=True,
+    source="R is affine in each weight where it is linear in the outputs, so optimal brain damage (LeCun et al. 1990) says 0",
+    impostor=squared_flow,
+    breaks_on=(synflow, square_chain),
+    grades=(Grade.EXACT,),
+)
+def vacuous_obd(case: Case) -> Iterator[Balances]:
+    """The objective has no second derivative by any single weight: a diagonal of curvatures knows nothing of it."""
+    for name, weight in case.batch.weights.items():
+        picks = torch.randint(weight[0].numel(), (SAMPLES,), generator=case.source(14)).unique().tolist()
+        for index in picks:
+            found = case.each(lambda problem, masks, n=name, i=index: _diagonal(case, problem, masks, n, i))  # type: ignore[misc]
+            bend, slope = found["bend"].unsqueeze(1), found["slope"].unsqueeze(1)
+            # every term of the second derivative has a factor that is 0, so nothing is rounded
+            yield equal(f"weight {name}[{index}]", bend, torch.zeros_like(bend), bound=counted(bend), scale=slope.abs())
+
+
+def _diagonal(case: Case, problem: Problem, masks: Masks, name: str, index: int) -> dict[str, Tensor]:
+    """theta^2 d2R/dtheta2 and theta dR/dtheta of one weight."""
+    value, at = objective_of(case, problem, masks)
+    one = torch.zeros(at[name].numel(), dtype=case.dtype, device=case.units.device)
+    one[index] = 1
+    axis = {n: one.view(t.shape) if n == name else torch.zeros_like(t) for n, t in at.items()}
+    theta = at[name].flatten()[index]
+    bend = hessian_times(value, at, axis)[name].flatten()[index]
+    return {"bend": theta**2 * bend, "slope": theta * gradient(value, at)[name].flatten()[index]}
+
+
+def _sampled(case: Case, units: Tensor, salt: int) -> list[int]:
+    """A few of the units, the same for every problem."""
+    order = torch.randperm(len(units), generator=case.source(salt))[:SAMPLES]
+    return [int(units[i]) for i in order.sort().values]
