@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: verify test setup clean
+.PHONY: verify test bench setup clean
 
 verify: setup
 	$(BIN)/prunelaws verify --model vgg16_bn
@@ -12,6 +12,9 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+bench: setup
+	for script in tests/benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
 setup: .venv/installed
 

@@ -156,6 +156,11 @@ class Source:
     units: Tensor
     role: Role
 
+    @cached_property
+    def entries_per_unit(self) -> int:
+        """Entries of one unit, at most."""
+        return _most(self.units.flatten())
+
     def into(self, flow: Tensor, units: int) -> Tensor:
         """Per unit: (..., *shape) -> (..., units)."""
         lead = flow.shape[: flow.dim() - self.units.dim()]

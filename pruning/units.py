@@ -17,13 +17,14 @@ class Units:
     """
 
     def __init__(self) -> None:
-        self._roots = torch.arange(0)  # of each number the least that it is joined with
+        self._roots = torch.tensor([int(NOBODY)])  # of each number the least that it is joined with; nobody's is last
         self._objections: list[tuple[Tensor, str]] = []
 
     def fresh(self, count: int) -> Tensor:
         """New numbers: (count,)."""
-        made = torch.arange(len(self._roots), len(self._roots) + count)
-        self._roots = torch.cat([self._roots, made])
+        start = len(self._roots) - 1
+        made = torch.arange(start, start + count)
+        self._roots = torch.cat([self._roots[:-1], made, self._roots[-1:]])
         return made.double()
 
     def join(self, first: Tensor, second: Tensor) -> None:
@@ -33,7 +34,7 @@ class Units:
         a, b = a.expand(shape), b.expand(shape)
         somebody = (a != b) & (a >= 0) & (b >= 0)
         a, b = a[somebody], b[somebody]
-        while True:
+        while len(a):
             low, high = torch.aminmax(torch.stack([self._roots[a], self._roots[b]]), dim=0)
             if torch.equal(low, high):
                 return
@@ -60,8 +61,7 @@ class Units:
 
     def rooted(self, numbers: Tensor) -> Tensor:
         """The units' final numbers, as integers; NOBODY stays."""
-        roots = torch.cat([self._roots, torch.tensor([int(NOBODY)])])
-        return roots[thin(numbers).long()].broadcast_to(numbers.shape)
+        return self._roots[thin(numbers).long()].broadcast_to(numbers.shape)
 
     def objections(self) -> dict[int, list[str]]:
         """The objections to each unit, by its final number."""

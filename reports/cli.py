@@ -1,4 +1,4 @@
-"""The command `prunelaws`: verify, prune, list, explain, repro."""
+"""The command `prunelaws`: verify, prune, inspect, discover, list, explain, repro."""
 
 from __future__ import annotations
 
@@ -79,6 +79,7 @@ def verify(
     references = pruners or _default_pruners()
     loaded = [loading.load_pruner(name, claim or []) for name in references]
     chosen, where = loading.load_laws(laws or []), loading.load_device(device)
+    others = loading.other_subjects(chosen) if laws or not pruners else []
     budget = _usage(lambda: budget_for(examples, seed))
     _refuse_twins([pruner.name for pruner, _ in loaded])
     files.prepare(out)
@@ -88,7 +89,7 @@ def verify(
     live = Live()
     with live, redirect_stdout(sys.stderr):  # a scorer that prints must not get into the result
         run = run_verification(
-            [pruner for pruner, _ in loaded],
+            [*(pruner for pruner, _ in loaded), *others],
             chosen,
             list(families().values()),
             models,
@@ -98,7 +99,8 @@ def verify(
             live.step,
             live.verdict,
         )
-    named = [{**record, "reference": name} for record, name in zip(run.pruners, references, strict=True)]
+    names = [*references, *(subject.name for subject in others)]
+    named = [{**record, "reference": name} for record, name in zip(run.pruners, names, strict=True)]
     where_from = {**run.provenance, "folder": str(out), "examples": str(examples)}
     run = replace(run, pruners=named, provenance=where_from)
     files.write(run, out)
@@ -156,6 +158,65 @@ def prune(
     return None
 
 
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(help="A built-in name or module:factory.")],
+    seed: Seed = 0,
+    classes: Classes = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what the theory can say of a model: each operator's type, the units that balance, the laws that apply."""
+    from reports import loading
+    from reports.inspection import inspection, inspection_text
+
+    live = Live()
+    with live, redirect_stdout(sys.stderr):
+        live.step(f"tracing {model}", 0, 1)
+        found = inspection(model, loading.load_model(model, seed, loading.load_device("cpu"), None, classes))
+    if as_json:
+        return _print_json(found)
+    sys.stdout.write(inspection_text(found))
+    return None
+
+
+@app.command()
+def discover(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRUNER|MODEL",
+            help="A built-in pruner or model, package.module:object or file.py:object: a pruner, a scorer, or a "
+            "factory of a model, which takes no arguments.",
+        ),
+    ],
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data: Data = None,
+    classes: Classes = None,
+    as_json: AsJson = False,
+) -> None:
+    """List all constant linear laws that scores obey, by the null space of many, and say which the catalogue explains.
+
+    For a pruner: on small networks, a tanh network as the control among them. For a model: of the saliency of the
+    loss; parameters, inputs and targets are drawn anew for each sample, so a law is one of the architecture.
+    """
+    from pruning.engine import ScoreError
+    from reports import loading
+    from reports.discovered import discovered, discovered_text
+
+    live = Live()
+    try:
+        with live, redirect_stdout(sys.stderr):
+            found = discovered(name, seed, loading.load_device(device), data, classes, live.step)
+    except ScoreError as error:
+        _note(str(error))
+        raise typer.Exit(FAILED) from None
+    if as_json:
+        return _print_json(found)
+    sys.stdout.write(discovered_text(found))
+    return None
+
+
 @app.command("list")
 def list_(
     laws: Annotated[
@@ -166,6 +227,7 @@ def list_(
     """List the built-in pruners, families and models, or the laws."""
     from pruning.models import built_in as models
     from pruning.pruners import built_in as built_in_pruners
+    from reports import terminal
     from theory.laws import catalogue
     from theory.networks import built_in as families
     from theory.verify import described
@@ -173,7 +235,7 @@ def list_(
     if laws:
         rows = [described(law) for law in catalogue().values()]
         if not as_json:
-            return _print_table(["id", "law", "statement"], [[r["id"], r["name"], r["statement"]] for r in rows])
+            return _print_table(["id", "law", "of", "evidence", "catches", "statement"], map(terminal.law_row, rows))
         return _print_json(rows)
     claims = {p.name: sorted(c.value for c in p.claims) for p in built_in_pruners().values()}
     networks = {"families": list(families()), "models": list(models())}
@@ -208,7 +270,7 @@ def repro(
 
     record = files.read_witness_named(witness)
     law = next(iter(loading.load_laws([record.law]).values()))
-    method, _ = loading.load_pruner(pruner or record.pruner, [])
+    method = loading.load_subject(pruner or record.pruner)
     verdict = replay(record, law, method)
     if verdict.outcome is Outcome.HELD:
         sys.stdout.write(f"{method.name} keeps {law.name} on {record.network}: the failure is gone\n")

@@ -21,8 +21,10 @@ from pruning.problem import Loss, Problem
 from pruning.pruner import Claim, Pruner, scored
 from pruning.pruners import built_in as built_in_pruners
 from pruning.trace import trace
-from theory.law import Law
+from theory.law import Law, kinds_of
 from theory.laws import catalogue
+from theory.subjects import Subjected
+from theory.subjects import built_in as built_in_subjects
 
 SAMPLES = 2  # in the synthetic batch that data-driven pruners get when no data is named
 
@@ -95,6 +97,17 @@ def load_pruner(reference: str, claims: Iterable[str]) -> tuple[Pruner, bool]:
     return scored(getattr(value, "__name__", reference), value, claims=extra), True
 
 
+def load_subject(reference: str) -> Subjected:
+    """A pruner, or one of the subjects that are none, by name."""
+    return built_in_subjects().get(reference) or load_pruner(reference, [])[0]
+
+
+def other_subjects(laws: Mapping[str, Law]) -> list[Subjected]:
+    """The subjects that are no pruners, as far as any of the laws is about them."""
+    about = {law.subject for law in laws.values()}
+    return [subject for subject in built_in_subjects().values() if kinds_of(subject) & about]
+
+
 def _with_claims(pruner: Pruner, extra: frozenset[Claim]) -> Pruner:
     return scored(
         pruner.name,
@@ -140,6 +153,11 @@ def load_model(reference: str, seed: int, device: torch.device, data: str | None
     moved = inputs.to(device, torch.float64 if inputs.is_floating_point() else None)
     wanted = targets.to(device, torch.float64 if targets.is_floating_point() else None)
     return Problem(network, (moved, wanted), loss, seed)
+
+
+def load_learned(reference: str, seed: int, classes: int | None) -> frozenset[str]:
+    """Names of the parameters that a model learns: not its masks, positions and other constants."""
+    return frozenset(name for name, _ in _model_and_example(reference, seed, classes)[0].named_parameters())
 
 
 def _model_and_example(reference: str, seed: int, classes: int | None) -> tuple[nn.Module, Tensor]:

@@ -13,6 +13,19 @@ from theory.verdict import SCHEMA_VERSION, Run
 
 
 @dataclass(frozen=True)
+class ProofEntry:
+    """What was expanded to prove a law: shapes in words, patterns and identities, and what is trusted."""
+
+    id: str
+    text: str
+    shapes: list[str]
+    patterns: int
+    identities: int
+    trivial: int
+    trusted: str
+
+
+@dataclass(frozen=True)
 class LawEntry:
     """What a record says of a law."""
 
@@ -25,6 +38,7 @@ class LawEntry:
     needs: list[str]
     grades: list[str]
     impostor: str
+    proof: ProofEntry | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from rich.table import Table
 from reports.failure import message
 from reports.pairs import untested
 from theory.law import Law
+from theory.proofs import PROOFS, prove
 from theory.search import breaks_outside
 from theory.verdict import Outcome, Run, Standing, Verdict, Witness, overall, standing
 from theory.witnesses import load_corpus
@@ -95,6 +96,12 @@ def failure_text(law: Law, pruner: str, witness: Witness, where: str) -> str:
     )
 
 
+def law_row(law: dict[str, Any]) -> list[str]:
+    """A law in the table of laws."""
+    of = law["claim"] or {"scores": "any pruner", "trace": "any pruner"}.get(law["subject"], law["subject"])
+    return [law["id"], law["name"], of, ", ".join(law["grades"]), law["impostor"], law["statement"]]
+
+
 def explanation(law: Law) -> str:
     """All that is known of a law, for people."""
     lines = [f"{law.id}  {law.name}", f"  {law.statement}", "", f"  source    {law.source}"]
@@ -105,8 +112,19 @@ def explanation(law: Law) -> str:
     if law.given:
         lines.append(f"  of        pruners that are {' and '.join(sorted(c.value for c in law.given))}")
     lines.append(f"  evidence  {', '.join(grade.value for grade in law.grades)}")
-    lines += _shown_broken(law)
+    lines += _proved(law) + _shown_broken(law)
     return "\n".join(lines) + "\n"
+
+
+def _proved(law: Law) -> list[str]:
+    if law.id not in PROOFS:
+        return []
+    proof = prove(law.id)
+    return [
+        f"  proved    {proof.identities:,} identities in all weights, on {proof.patterns:,} activation patterns of",
+        *(f"            {shape}" for shape in proof.shapes),
+        f"            trusted: {proof.trusted}",
+    ]
 
 
 def _shown_broken(law: Law) -> list[str]:

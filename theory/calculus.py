@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pruning.engine import call_objective
-from pruning.graph import Graph, Tap
+from pruning.graph import Graph, Junction, Tap
 from pruning.masks import Masks
 from pruning.problem import Probe, Problem
 from theory.case import Case
@@ -24,7 +24,9 @@ Terms = Callable[[Scalar, dict[str, Tensor]], Sequence[Tensors]]
 JUMPS = {"threshold", "hardshrink"}
 
 
-def objective_of(case: Case, problem: Problem, masks: Masks, tap: Tap | None = None) -> tuple[Scalar, dict[str, Tensor]]:
+def objective_of(
+    case: Case, problem: Problem, masks: Masks, tap: Tap | None = None
+) -> tuple[Scalar, dict[str, Tensor]]:
     """R as a function of every parameter that carries flow, and where they stand; scales stay as they are."""
     network = problem.network
     kept = {s.name: network.fixed[s.name] for s in network.graph.entering}
@@ -46,7 +48,7 @@ def gradient(value: Scalar, at: Tensors) -> dict[str, Tensor]:
 def hessian_times(value: Scalar, at: Tensors, direction: Tensors) -> dict[str, Tensor]:
     """H v, by reverse over reverse: the two passes take the same slope at a kink."""
 
-    def slope(parameters: dict[str, Tensor]) -> Tensor:
+    def slope(parameters: Tensors) -> Tensor:
         return inner(gradient(value, parameters), direction)
 
     return gradient(slope, at)
@@ -124,7 +126,13 @@ def conserved_of(case: Case, name: str, terms: Callable[[Problem, Masks], Sequen
 
 
 def unit_balances(
-    case: Case, name: str, into: Tensor, out: Tensor, scale: Tensor, units: Tensor | None = None, bound: Bound | None = None
+    case: Case,
+    name: str,
+    into: Tensor,
+    out: Tensor,
+    scale: Tensor,
+    units: Tensor | None = None,
+    bound: Bound | None = None,
 ) -> Balances:
     """Equations between the two sides of each unit, named by its layer."""
     chosen = case.units if units is None else units
@@ -134,9 +142,7 @@ def unit_balances(
         out,
         bound=bound,
         scale=scale,
-        label=lambda b, u: (
-            f"{name}, {place_of(case, int(chosen[u]))}: {' in, '.join(told(into[b, u], out[b, u]))} out"
-        ),
+        label=lambda b, u: f"{name}, {place_of(case, int(chosen[u]))}: {' in, '.join(told(into[b, u], out[b, u]))} out",
     )
 
 
@@ -166,8 +172,9 @@ def multiplied(case: Case, *, entering: Tensor | None = None, leaving: Tensor | 
         heads = 1 if entering is None else edge.per_head(entering)
         tails = 1 if leaving is None else edge.per_tail(leaving)
         weights[edge.weight] = weights[edge.weight] * heads * tails
-    for source in case.graph.entering if entering is not None else ():
-        fixed[source.name] = fixed[source.name] * entering[source.units.to(entering.device)]
+    if entering is not None:
+        for source in case.graph.entering:
+            fixed[source.name] = fixed[source.name] * entering[source.units.to(entering.device)]
     return case.moved(weights, fixed)
 
 
@@ -182,3 +189,15 @@ def by_certificate(
     zero = Bound(torch.zeros_like(scale), sure.squeeze(1).cpu())
     yield equal(name, left, right, bound=zero, scale=torch.where(sure, scale, 0), label=label)
     yield equal(name, left, right, scale=torch.where(sure, 0, scale), label=label)
+
+
+def factors(junction: Junction, amounts: Tensors) -> tuple[Tensor, Tensor]:
+    """The two matrices of a bottleneck, biases as a column: [W | b] and the transpose of what is behind it.
+
+    Both are (batch, units, ...).
+    """
+    before, behind = junction.incoming[0], junction.outgoing[0]
+    into, out = amounts[before.weight], amounts[behind.weight]
+    into = into.mT if before.transposed else into
+    columns = [amounts[s.name].unsqueeze(-1) for s in junction.sources if s.name in amounts]
+    return torch.cat([into, *columns], dim=-1), out if behind.transposed else out.mT

@@ -22,6 +22,7 @@ from pruning.schedule import exponential
 from theory.flow import Flow, UnreadableFlow, measure_flow, path_roundings
 from theory.networks.batch import Batch
 from theory.numerics import Bound, gamma, largest_integer
+from theory.optype import types_of
 from theory.subjects import Stepper, the_loss
 from theory.traits import Trait, last_layer, traits_of
 
@@ -97,6 +98,12 @@ class Case:
             Trait.SOFTMAX: crossed and last_layer(self.graph) is not None,
         }
         return frozenset(traits_of(self.graph) | {trait for trait, holds in own.items() if holds})
+
+    @property
+    def _is_monotone(self) -> bool:
+        """With absolute weights and neutral constants, as a data-free score reads them."""
+        types = types_of(self.graph, {**self.batch.neutral, **self.batch.weights})
+        return all(t.monotone and t.convex for t in types.values())
 
     @property
     def looped(self) -> int:
@@ -204,16 +211,16 @@ class Case:
             network = problem.network
             effective = masks.apply(network.weights)
 
+            names = {s.name for s in network.graph.entering}
+            own, bare = ({n: t for n, t in c.items() if n in names} for c in (network.fixed, network.neutral))
+
             def value(fixed: dict[str, Tensor], neutral: dict[str, Tensor]) -> Tensor:
-                there = replace(network, fixed=fixed, neutral=neutral)
+                there = replace(network, fixed={**network.fixed, **fixed}, neutral={**network.neutral, **neutral})
                 return call_objective(self.pruner, there, effective, Probe(problem))
 
             # an objective reads the constants as they are, or their neutral forms
-            by_fixed, by_neutral = torch.func.grad(value, argnums=(0, 1))(dict(network.fixed), dict(network.neutral))
-            return {
-                s.name: network.fixed[s.name] * by_fixed[s.name] + network.neutral[s.name] * by_neutral[s.name]
-                for s in network.graph.entering
-            }
+            by_fixed, by_neutral = torch.func.grad(value, argnums=(0, 1))(own, bare)
+            return {n: own[n] * by_fixed[n] + bare[n] * by_neutral[n] for n in names}
 
         return self.each(one)
 

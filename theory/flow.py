@@ -60,24 +60,32 @@ class UnreadableFlow(ValueError):
 def measure_flow(graph: Graph, weights: Tensors, fixed: Tensors, objective: Tapped) -> Flow:
     """The flow of an objective through a network, with the bound on what rounding does to each balance.
 
-    Derivation, for a hidden unit j. Let a, d be the *computed* values and cotangents. With n products
-    (and perhaps a bias) in each sum of the forward pass, m products in each sum of the backward pass,
-    B samples times positions, and s features per unit where channels were flattened:
-      computed S_w = w * (sum_b d_b a_b)(1 + gamma_B)(1 + u); the law sums n of them on the way in and
-      s m on the way out. The computed z differs from sum w a + b by gamma_{n+1} (sum |w||a| + |b|), so
-      the incoming sum differs from sum_b d_b z_b by at most gamma_{2n+B+1} T_in, the bias's own
-      saliency by gamma_{n+B+1} T_b; T = |w| sum_b |d||a| is the absolute saliency.
-      In the same way the outgoing sum differs from sum_b a_b d_b by gamma_{m+sm+B+1} T_out.
-      relu and max carry a * d over exactly; every other operator in between adds its own roundings
-      (see _roundings) times its own absolute flow sum |d||a|; each further use of a value adds one
-      rounding to its cotangent, each further weight or bias of the unit one to the law's sums.
-    Hence the gap is at most gamma_{2n+B+2+f} T_in + gamma_{n+B+2+f} T_b + gamma_{m+sm+B+2+f} T_out + the
-    operators between, whatever the depth; f counts further uses, weights and biases, and the 2 pays for
-    T, the gap and the bound being rounded themselves. Underflow adds eta times the absolute sums that
-    its errors are multiplied by.
+    Derivation, for a hidden unit. Let a, d be the *computed* values and cotangents, T = |w| sum |d||a|
+    the absolute saliency of a weight, T_b = |b| sum |d| that of a bias. A weighted operator has n
+    products (and perhaps a bias) in each sum of the forward pass, m in each sum of the backward pass,
+    and B samples times positions in the slope of a weight; c of its channels, or features, are the
+    unit's, at most (c_in of its outputs on the way in, c_out of its inputs on the way out).
+      Way in: S_w is computed as w * (sum_B d a)(1 + gamma_B)(1 + u), and the law sums c_in n of them.
+      A computed output z differs from sum w a + b by gamma_{n+1} (sum |w||a| + |b|). So the incoming
+      sum differs from sum d z over the unit's outputs by at most gamma_{n + c_in n + B + 1} T_in.
+      A bias's own saliency, of e entries of the unit, differs from sum d b by gamma_{B+e} T_b, and
+      its part of z adds the gamma_{n+1}.
+      Way out: an input's cotangent differs from sum w d by gamma_m sum |w||d|, so the outgoing sum
+      differs from sum a d over the unit's inputs by at most gamma_{m + c_out m + B + 1} T_out.
+      In between every operator passes on sum d a. Those that move entries, relu, and max that chooses
+      each entry once, do so exactly; every other one rounds k times, forward and backward (see
+      _roundings), each time by u times the absolute flow |d||a| through it (see _through).
+      f: each further use of a value adds one rounding to its cotangent, each further weight or bias of
+      the unit one to the law's sums; a bias also one to z. What these round is the absolute flow of a
+      value, which moves, relu and max pass on undiminished, so it is that of operators that round or
+      of weights further on, and is charged there.
+    Hence the gap is at most gamma_{n + c_in n + B + 2 + f} T_in + gamma_{n + B + e + 2 + f} T_b +
+    gamma_{m + c_out m + B + 2 + f} T_out + gamma_{k+f} of what passes the operators between, whatever
+    the depth; the 2 pays for T, the gap and the bound being rounded themselves. Underflow adds eta
+    times the absolute sums that its errors are multiplied by.
     The flow counts as exact where the arguments of every operator are integers, dR/dy as computed among
-    them, and all their absolute partial sums, forward, backward and over the weights, are below 2^53
-    (2^24 in float32). Raises UnreadableFlow.
+    them, no operator rounds integers, and all absolute partial sums, forward, backward, over the
+    weights and over input and output, are below 2^53 (2^24 in float32). Raises UnreadableFlow.
     """
     values: dict[str, Tensor] = {}
     runs: Counter[str] = Counter()
@@ -121,7 +129,7 @@ class _Reader:
         self.absolute = {e.node.name: self._absolute(e) for e in graph.edges}
 
     def flow(self, value: Tensor) -> Flow:
-        bias = {s.name: self.fixed[s.name] * self.by_fixed[s.name] for s in self.graph.sources}
+        bias = {s.name: self.fixed[s.name] * self.by_fixed[s.name] for s in self.graph.entering}
         mass, bound = self._balances()
         output, output_error = self._inner_product(self.graph.output)
         input_, input_error = self._inner_product(INPUT)
@@ -157,10 +165,10 @@ class _Reader:
             t, summed = edge.out_of(saliency, units), edge.fan_out * edge.channels_per_tail
             mass, bound = mass + t, bound + t * self._gamma(edge, edge.fan_out + summed + further)
             bound = bound + self._underflow(edge, edge.out_of(weights, units), summed, around)
-        for source in self.graph.sources:
-            t, added = self._source(source), self._fan_in(source)
-            terms = self.slopes[source.node.name].numel() // source.units.numel() + added + 2 + further
-            mass, bound = mass + t, bound + t * gamma(terms, self.dtype) + eta(self.dtype)
+        for source in self.graph.entering:
+            t, entries = self._source(source), source.entries_per_unit
+            terms = self.slopes[source.node.name].numel() // source.units.numel() + self._fan_in(source) + entries
+            mass, bound = mass + t, bound + t * gamma(terms + 2 + further, self.dtype) + eta(self.dtype) * entries
         for node in self.graph.nodes:
             k = _roundings(node, self.values) if node.name in self.slopes and node.name not in self.absolute else 0
             if k:
@@ -195,13 +203,19 @@ class _Reader:
         """Absolute flow that passes a parameter-free operator, per unit."""
         operands, slope = node.values(), self.slopes[node.name].abs()
         if node.kind in ("mul", "div"):
-            return self.graph.by_unit(node.name, self.values[node.name].abs() * slope)
+            return self._by_unit(node.name, self.values[node.name].abs() * slope)
         if node.kind in ("add", "sub"):
             parts = [(self.values[n].abs() * slope).expand_as(slope) for n in operands]
-            return torch.stack([self.graph.by_unit(node.name, p) for p in parts]).sum(0)
+            return torch.stack([self._by_unit(node.name, p) for p in parts]).sum(0)
         x = self.values[operands[0]]
-        _, back, *_ = torch.func.vjp(lambda v: node.run({operands[0]: v}, self.fixed), x)
-        return self.graph.by_unit(operands[0], x.abs() * back(slope)[0].abs())
+        _, back, *_ = torch.func.vjp(lambda v: node.run({**self.values, operands[0]: v}, self.fixed), x)
+        return self._by_unit(operands[0], x.abs() * back(slope)[0].abs())
+
+    def _by_unit(self, name: str, flow: Tensor) -> Tensor:
+        try:
+            return self.graph.by_unit(name, flow)
+        except ValueError as error:
+            raise UnreadableFlow(str(error)) from error
 
     def _inner_product(self, name: str) -> tuple[Tensor, Tensor]:
         terms = self.values[name] * self.slopes[name]
@@ -219,11 +233,17 @@ class _Reader:
         given = [*self.weights.values(), *self.fixed.values(), self.values[INPUT], self.slopes[self.graph.output]]
         whole = torch.stack([(t == t.round()).all() for t in given]).all()
         sums = [peak for _, peak in self.absolute.values()] + [total + self._bias_total()]
+        sums += [(self.values[n] * self.slopes[n]).abs().sum() for n in (INPUT, self.graph.output)]
         sums += [t.abs().amax() for t in (*self.values.values(), *self.slopes.values())]
         uses = Counter(name for node in self.graph.nodes for name in node.values())  # whose cotangents are summed
         constants = [t.abs().amax() for t in self.fixed.values()]  # a bias joins a sum of products
-        most = max(uses.values()) * torch.stack(sums).amax() + sum(constants)
+        most = max(uses.values()) * self._spread() * torch.stack(sums).amax() + sum(constants)
         return whole & (most < largest_integer(self.dtype))
+
+    def _spread(self) -> int:
+        """To how many places an operand is broadcast at most, whose cotangents are summed."""
+        adds = [node for node in self.graph.nodes if node.kind in ("add", "sub") and node.name in self.slopes]
+        return max((self.values[n.name].numel() // self.values[v].numel() for n in adds for v in n.values()), default=1)
 
     def _source(self, source: Source) -> Tensor:
         """|b| sum |d| per unit; 0 where the objective does not read the bias."""
@@ -233,7 +253,7 @@ class _Reader:
         return torch.where(self.reads, source.into(each, self.graph.units), 0)
 
     def _bias_total(self) -> Tensor:
-        flows = [self._source(s).sum() for s in self.graph.sources]
+        flows = [self._source(s).sum() for s in self.graph.entering]
         return torch.stack(flows).sum() if flows else torch.zeros((), dtype=self.dtype)
 
 
@@ -247,8 +267,10 @@ def _without_bias(node: Node, weight: str, x: Tensor, w: Tensor) -> Tensor:
 
 
 def _aligned(source: Source, slopes: Tensor) -> tuple[int, ...]:
-    """The shape of a shift as it is added to values of the shape of `slopes`."""
+    """The shape of a shift as it is added to values of the shape of `slopes`. Raises UnreadableFlow."""
     own = tuple(source.units.shape)
+    if not source.node.kind.startswith(("conv", "linear", "addmm", "add", "sub")):
+        raise UnreadableFlow(f"{source.node.where}: how the slope of {source.name!r} is summed is not derived")
     if source.node.kind.startswith("conv"):
         return (1, *own, *[1] * (slopes.dim() - 2))
     return (1,) * (slopes.dim() - len(own)) + own
@@ -270,12 +292,16 @@ def _extra_uses(graph: Graph, junction: Junction) -> int:
 # operators that move entries, each to at most one place, or change them without rounding
 _MOVES = {
     "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "unsqueeze", "squeeze", "slice", "select",
-    "narrow", "split", "split_with_sizes", "chunk", "unbind", "getitem", "cat", "stack", "flip", "roll",
-    "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "constant_pad_nd", "_unsafe_view", "clone", "alias",
-    "contiguous", "relu", "abs", "neg", "dropout", "threshold", "hardshrink", "clamp", "clamp_min",
+    "narrow", "split", "split_with_sizes", "chunk", "unbind", "getitem", "cat", "stack", "flip", "roll", "movedim",
+    "swapaxes", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "constant_pad_nd", "_unsafe_view", "clone",
+    "alias", "contiguous", "relu", "abs", "neg", "dropout", "feature_dropout", "threshold", "hardshrink", "clamp",
+    "clamp_min", "where", "masked_fill",
 }  # fmt: skip
 # and those that may copy one to several places
-_COPIES = {"expand", "repeat", "repeat_interleave", "pad", "upsample_nearest1d", "upsample_nearest2d"}
+_COPIES = {
+    "expand", "repeat", "repeat_interleave", "pad", "unfold", "upsample_nearest1d", "upsample_nearest2d",
+    "upsample_nearest3d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
+}  # fmt: skip
 
 
 def _roundings(node: Node, values: Tensors) -> int:
@@ -286,11 +312,15 @@ def _roundings(node: Node, values: Tensors) -> int:
     kind, operands = node.kind, node.values()
     if kind in _MOVES:
         return 0
+    if not operands or operands[0] not in values:
+        raise UnreadableFlow(f"{node.where}: how {kind} rounds is not derived where it reads no one value")
     x, y = values[operands[0]], values[node.name]
     if kind in _COPIES:
-        return _most_copies(node, x) - 1
-    if kind in ("mul", "div", "add", "sub", "leaky_relu"):
-        return 2
+        return _most_copies(node, values) - 1
+    if kind in ("leaky_relu", "prelu") or (kind in ("mul", "div", "add", "sub") and not node.kwargs):
+        return 1 + max(
+            y.numel() // max(values[n].numel(), 1) for n in operands
+        )  # of what is broadcast, slopes are summed
     if kind.startswith(("max_pool", "avg_pool")):
         rank = int(kind[-2])
         window, stride = _sides(node, 1, rank, None), _sides(node, 2, rank, 1)
@@ -307,10 +337,12 @@ def _roundings(node: Node, values: Tensors) -> int:
     raise UnreadableFlow(f"{node.where}: how {kind} rounds is not derived")
 
 
-def _most_copies(node: Node, x: Tensor) -> int:
+def _most_copies(node: Node, values: Tensors) -> int:
     """To how many places an entry goes at most."""
+    name = node.values()[0]
+    x = values[name]
     numbers = torch.arange(1, x.numel() + 1, dtype=torch.float64).reshape(x.shape)
-    made = node.run({node.values()[0]: numbers}, {}).long().flatten()
+    made = node.run({**values, name: numbers}, {}).long().flatten()
     return int(torch.bincount(made[made > 0]).max())
 
 

@@ -54,6 +54,11 @@ def out_of_scope(law: Law, case: Case) -> str | None:
     ungiven = [claim.value for claim in law.given - pruner.claims]
     if ungiven:
         return f"speaks of pruners that are {' and '.join(sorted(ungiven))}"
+    return unmet(law, case)
+
+
+def unmet(law: Law, case: Case) -> str | None:
+    """The first hypothesis on the network that a law needs and a case does not meet, with the place; None if none."""
     for trait in sorted(law.needs - case.traits):
         if trait is Trait.HOMOGENEOUS and law.local and case.hidden:
             continue

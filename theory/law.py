@@ -35,8 +35,9 @@ def kinds_of(subject: Subjected) -> set[Subject]:
 
 
 class Grade(StrEnum):
-    """How strong the evidence of a balance is, strongest first."""
+    """How strong the evidence is, strongest first; a proof is of a law, the others are of balances."""
 
+    PROVED = "proved"  # an identity in all weights of small shapes, expanded by sympy
     EXACT = "exact"  # ==, every number on the way certified to be representable
     ROUNDED = "rounded"  # a rounding bound derived for this law
     ORDER = "order"  # the residual must fall with the precision
@@ -132,6 +133,30 @@ Measure = Callable[[Case], Iterable[Balances]]
 
 
 @dataclass(frozen=True)
+class Folklore:
+    """What is often said in place of a law and is false: a statement, measured as a law is.
+
+    breaks_on: a correct subject, and a smallest network that shows it.
+    """
+
+    statement: str
+    measure: Measure
+    breaks_on: tuple[Subjected, NetSpec]
+
+
+def folklore(subject: Subjected, spec: NetSpec) -> Callable[[Measure], Folklore]:
+    """Make folklore of a function that yields balances; its docstring's first line is what is said."""
+
+    def made(measure: Measure) -> Folklore:
+        said = (measure.__doc__ or "").strip().split("\n")[0]
+        if not said:
+            raise ValueError(f"the folklore {measure.__name__} has no docstring to say it")
+        return Folklore(said, measure, (subject, spec))
+
+    return made
+
+
+@dataclass(frozen=True)
 class Law:
     """A statement with its hypotheses, its source, and what it must be able to catch.
 
@@ -139,7 +164,8 @@ class Law:
     every pruner. needs: traits of the network; `local` laws check the units where they hold, others
     need them everywhere. given: claims without which the statement makes no sense. impostor: a
     subject that breaks it; breaks_on: a correct subject and a network outside the hypotheses;
-    one_by_one: it takes problems singly, as every law about runs does, so fewer are drawn.
+    one_by_one: it takes problems singly, as every law about runs does, so fewer are drawn. folklore: what it
+    corrects.
     """
 
     id: str
@@ -157,6 +183,7 @@ class Law:
     breaks_on: tuple[Subjected, NetSpec] | None
     grades: tuple[Grade, ...]
     one_by_one: bool
+    folklore: Folklore | None = None
 
 
 def law(
@@ -173,6 +200,7 @@ def law(
     local: bool = False,
     breaks_on: tuple[Subjected, NetSpec] | None = None,
     one_by_one: bool = False,
+    corrects: Folklore | None = None,
 ) -> Callable[[Measure], Law]:
     """Make a law of a function that yields balances; its docstring's first line is the statement.
 
@@ -202,6 +230,7 @@ def law(
             breaks_on,
             tuple(grades),
             one_by_one or subject is Subject.TRACE,
+            corrects,
         )
 
     return made

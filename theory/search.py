@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -168,7 +168,10 @@ def _silence(case: Case) -> str:
 
 def _failure(law: Law, spec: NetSpec, subject: Subjected, generic: bool) -> Failure | None:
     """How a law fails on one literal problem; None where it holds, says nothing or can't be scored."""
-    case = Case.under(subject, spec.batch(), generic=generic)
+    try:
+        case = Case.under(subject, spec.batch(), generic=generic)
+    except ValueError:  # nothing prunable is left of it
+        return None
     if out_of_scope(law, case) is not None:
         return None
     try:
@@ -239,4 +242,14 @@ def breaks_outside(law: Law) -> Failure | None:
         return None
     subject, spec = law.breaks_on
     judgement = judge(law, Case.under(subject, spec.batch(), outside=True))
+    return judgement.worst if judgement else None
+
+
+def refutes(law: Law) -> Failure | None:
+    """How the folklore that a law corrects fails on its network."""
+    if law.folklore is None:
+        return None
+    subject, spec = law.folklore.breaks_on
+    said = replace(law, measure=law.folklore.measure)
+    judgement = judge(said, Case.under(subject, spec.batch(), outside=True))
     return judgement.worst if judgement else None

@@ -12,6 +12,7 @@ class Trait(StrEnum):
 
     HOMOGENEOUS = "every unit positively homogeneous of degree 1, no tied weight"
     CHAIN = "layers in sequence, each a cut between input and output"
+    MONOTONE = "every operator monotone and convex on nonnegative values"
     MULTILINEAR = "no max between paths: R is a polynomial"
     GENERIC = "real-valued weights: no exact ties or cancellations"
     LINEAR = "two linear layers with nothing between them"

@@ -6,7 +6,7 @@ import math
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
@@ -19,9 +19,11 @@ from pruning.problem import Problem
 from pruning.pruner import Claim, Pruner
 from pruning.schedule import exponential
 from theory.case import Case
-from theory.law import Law, Subject, kinds_of
+from theory.law import Grade, Law, Subject, kinds_of
 from theory.networks.batch import Batch
 from theory.networks.family import Family
+from theory.proofs import PROOFS, prove
+from theory.proofs.statement import Proof
 from theory.search import Budget, Ground, family_ground, search
 from theory.subjects import Stepper, Subjected
 from theory.verdict import Run, RunRecord, Verdict
@@ -90,14 +92,22 @@ def verify(
                     known[verdict.law, verdict.pruner] = verdict.witness
                 verdicts.append(verdict)
                 on_verdict(verdict)
-    progress("done", steps, steps)
-    return Run(
+    run = Run(
         provenance=provenance(budget, device),
-        laws=[described(law) for law in laws.values()],
+        laws=[described(law, _proof(law, progress)) for law in laws.values()],
         pruners=[_subject_record(s) for s in subjects],
         verdicts=verdicts,
         runs=records,
     )
+    progress("done", steps, steps)
+    return run
+
+
+def _proof(law: Law, progress: Progress) -> Proof | None:
+    if law.id not in PROOFS:
+        return None
+    progress(f"proving {law.name}", 0, 0)
+    return prove(law.id)
 
 
 def _tell(progress: Progress, subject: Subjected, done: int, steps: int, what: str) -> None:
@@ -203,8 +213,9 @@ def _rounds(count: int) -> str:
     return f"{count} round" + "s" * (count != 1)
 
 
-def described(law: Law) -> dict[str, object]:
+def described(law: Law, proof: Proof | None = None) -> dict[str, object]:
     """A law as data: what `list --laws --json` and the report show."""
+    grades = [Grade.PROVED] * (law.id in PROOFS) + list(law.grades)
     return {
         "id": law.id,
         "name": law.name,
@@ -214,8 +225,9 @@ def described(law: Law) -> dict[str, object]:
         "claim": law.claim.value if law.claim else None,
         "needs": sorted(trait.value for trait in law.needs),
         "given": sorted(claim.value for claim in law.given),
-        "grades": [grade.value for grade in law.grades],
+        "grades": [grade.value for grade in grades],
         "impostor": law.impostor.name,
+        "proof": asdict(proof) if proof else None,
     }
 
 

@@ -15,7 +15,7 @@ from pruning.survey import build
 
 aten = torch.ops.aten
 Choice = Callable[[int], int]  # a number from 0 to one less than it is given
-MOST = 200  # entries of one value
+MOST = 400  # entries of one value
 
 
 @dataclass
@@ -244,13 +244,11 @@ def composed(choose: Choice, seed: int, steps: int) -> tuple[Graph, dict[str, Te
     linear(c)
     for _ in range(steps):
         STEPS[choose(len(STEPS))](c)
-    last = c.add(aten.flatten.using_ints, c.value(), 0)
-    width = len(c.values[last]) if last else 0
-    joint = c.tensors()[-1 - choose(4) :][:1]
-    flat = c.add(aten.flatten.using_ints, Value(joint[0]), 0) if joint else None
-    both = c.add(aten.cat.default, [Value(last), Value(flat)], 0) if last and flat else last
-    width = len(c.values[both]) if both else 0
-    output = c.add(aten.linear.default, Value(both), c.param(2, width), None) if both else None
+    ends = c.tensors()[-2 - choose(3) :]  # several, so that most of what was made is used
+    flat = [c.add(aten.flatten.using_ints, Value(n), 0) for n in ends]
+    joint = c.add(aten.cat.default, [Value(n) for n in flat if n], 0)
+    width = len(c.values[joint]) if joint else 0
+    output = c.add(aten.linear.default, Value(joint), c.param(2, width), None) if joint else None
     if output is None:
         return None
     return build(c.nodes, output, x, c.params), c.params, x

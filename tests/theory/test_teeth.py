@@ -1,14 +1,17 @@
-"""Every law kills its impostor, lets SynFlow live on the same ground, and breaks outside its hypotheses."""
+"""Every law kills its impostor, lets a correct subject live on the same ground, and breaks outside its hypotheses."""
 
 from functools import cache
 
 import pytest
 
 from pruning.pruners.synflow import synflow
+from theory.law import Law, Subject
 from theory.laws import catalogue
 from theory.networks import built_in
 from theory.networks.family import Family
 from theory.search import Budget, breaks_outside, family_ground, search
+from theory.subjects import Stepper, Subjected, the_loss
+from theory.subjects import built_in as subjects
 from theory.verdict import Outcome
 
 BUDGET = Budget(shapes=6, problems=16, seed=0)
@@ -33,11 +36,20 @@ def test_impostor_is_killed_and_its_witness_stands_alone(name):
     assert verdict.witness.law == name and verdict.witness.pruner == LAWS[name].impostor.name
 
 
+def correct(law: Law) -> list[Subjected]:
+    """Subjects of the law's own kind that keep it, or that it does not speak of."""
+    if law.subject is Subject.STEP:
+        return [s for s in subjects().values() if isinstance(s, Stepper)]
+    return [synflow] if law.subject in (Subject.SCORES, Subject.TRACE) else [the_loss]
+
+
 @pytest.mark.parametrize("name", LAWS)
-def test_synflow_lives_on_the_same_ground(name):
+def test_a_correct_subject_lives_on_the_same_ground(name):
     family, _ = ground_that_kills(name)
-    verdict = search(LAWS[name], synflow, family_ground(family, synflow, BUDGET))
-    assert verdict.outcome is Outcome.HELD and verdict.cases and verdict.balances
+    verdicts = [search(LAWS[name], s, family_ground(family, s, BUDGET)) for s in correct(LAWS[name])]
+    held = [v for v in verdicts if v.outcome is Outcome.HELD]
+    assert held and all(v.cases and v.balances for v in held)
+    assert all(v.outcome in (Outcome.HELD, Outcome.OUT_OF_SCOPE) for v in verdicts)
 
 
 @pytest.mark.parametrize("name", [n for n, law in LAWS.items() if law.breaks_on])

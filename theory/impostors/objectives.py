@@ -68,8 +68,10 @@ def _gauss_newton(network: Network, weights: Tensors, probe: Probe) -> Tensor:
     here, x = _still(parameters), probe.batch()[0]
     change = {n: t - here[n] for n, t in parameters.items()}
     run = lambda p: network.graph.run(p, x)  # noqa: E731
-    outputs, moved = torch.func.jvp(run, (here,), (change,))
-    linear = lambda name, value: outputs + moved if name == network.graph.output else value  # noqa: E731
+    outputs, back, *_ = torch.func.vjp(run, here)
+    _, forth, *_ = torch.func.vjp(lambda slope: back(slope)[0], torch.zeros_like(outputs))  # J, as J^T transposed
+    moved = outputs.detach() + forth(change)[0]
+    linear = lambda name, value: moved if name == network.graph.output else value  # noqa: E731
     return probe.loss(replace(network, fixed=_still(network.fixed), tap=linear), _still(weights))
 
 

@@ -17,6 +17,7 @@ from pruning.pruner import Claim, Pruner, State
 from theory.case import Case
 from theory.impostors.scores import logarithmic, mask_gradient, mutating, peeking, signed_saliency, unseeded
 from theory.law import Balances, Grade, Subject, at_most, counted, equal, law, none_of
+from theory.traits import Trait
 
 EXACT = (Grade.EXACT,)
 
@@ -65,7 +66,9 @@ def purity(case: Case) -> Iterator[Balances]:
     grades=EXACT,
 )
 def positivity(case: Case) -> Iterator[Balances]:
-    """No score is negative, before anything is pruned and after."""
+    """No score is negative, before anything is pruned and after; without data, where the network is monotone."""
+    if not case.scored[1].calls["batch"] and Trait.MONOTONE not in case.traits:
+        return
     pruned = replace(case, masks=_random_masks(case)).scores
     both = [*case.scores.items(), *((f"{name} once pruned", score) for name, score in pruned.items())]
     for name, score in both:

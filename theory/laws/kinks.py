@@ -74,8 +74,7 @@ def _is_plain_max(node: Node) -> bool:
 def _shared_max(x: Tensor, size: list[int], stride: list[int]) -> Tensor:
     rows, columns = x.shape[-2] // size[0], x.shape[-1] // size[1]
     cut = x[..., : rows * size[0], : columns * size[1]]
-    windows = cut.unflatten(-2, (rows, size[0])).unflatten(-1, (columns, size[1]))
-    return windows.amax((-3, -1))
+    return cut.reshape(*x.shape[:-2], rows, size[0], columns, size[1]).amax((-3, -1))
 
 
 _shared_max.__name__ = "max_pool2d"

@@ -1,4 +1,4 @@
-"""Laws of second derivatives, for every objective: tangents, GraSP and its defect, curvature, the Hessian's null space."""
+"""Laws of second derivatives, for every objective: tangents, GraSP's defect, curvature, constraints on the Hessian."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,6 @@ from torch import Tensor
 
 from pruning.masks import Masks
 from pruning.problem import Problem
-from pruning.pruner import Claim
-from pruning.pruners.synflow import synflow
 from theory.calculus import (
     Scalar,
     Tensors,
@@ -26,15 +24,15 @@ from theory.calculus import (
     unit_balances,
 )
 from theory.case import Case
-from theory.impostors.objectives import damped, first_order, gauss_newton, squared_flow, two_temperatures
+from theory.impostors.objectives import damped, first_order, gauss_newton, two_temperatures
 from theory.law import Balances, Grade, Subject, counted, equal, law
-from theory.networks.outside import square_chain, tanh_net
+from theory.networks.outside import tanh_net
 from theory.numerics import safe_from_underflow
 from theory.subjects import the_loss
 from theory.traits import Trait
 
 ORDER = (Grade.ORDER,)
-SAMPLES = 6  # units, or weights, that are looked at one by one in each network
+SAMPLES = 6  # units that are looked at one by one in each network
 
 
 @law(
@@ -91,7 +89,7 @@ def grasp_defect(case: Case) -> Iterator[Balances]:
     grades=(Grade.EXACT, Grade.ORDER),
 )
 def curvature_law(case: Case) -> Iterator[Balances]:
-    """theta * (H theta) enters a hidden unit as it leaves it, and no power of two that rescales a unit changes a bit."""
+    """theta * (H theta) enters a hidden unit as it leaves it, and rescaling units by powers of two changes no bit."""
 
     def terms(value: Scalar, at: Tensors) -> list[Tensors]:
         return [times(at, hessian_times(value, at, at))]
@@ -200,40 +198,6 @@ def _constrained(case: Case, problem: Problem, masks: Masks, unit: int) -> dict[
         parts = {"moved": into[name] - out[name], "slope": side * g[name], "size": size}
         found |= {f"{part}/{name}": t.flatten() for part, t in parts.items()}
     return found
-
-
-@law(
-    "C7",
-    subject=Subject.SCORES,
-    claim=Claim.LEAVE_ONE_OUT,
-    needs={Trait.HOMOGENEOUS},
-    given={Claim.DATA_FREE, Claim.POSITIVE},
-    needs_objective=True,
-    source="R is affine in each weight where it is linear in the outputs, so optimal brain damage (LeCun et al. 1990) says 0",
-    impostor=squared_flow,
-    breaks_on=(synflow, square_chain),
-    grades=(Grade.EXACT,),
-)
-def vacuous_obd(case: Case) -> Iterator[Balances]:
-    """The objective has no second derivative by any single weight: a diagonal of curvatures knows nothing of it."""
-    for name, weight in case.batch.weights.items():
-        picks = torch.randint(weight[0].numel(), (SAMPLES,), generator=case.source(14)).unique().tolist()
-        for index in picks:
-            found = case.each(lambda problem, masks, n=name, i=index: _diagonal(case, problem, masks, n, i))  # type: ignore[misc]
-            bend, slope = found["bend"].unsqueeze(1), found["slope"].unsqueeze(1)
-            # every term of the second derivative has a factor that is 0, so nothing is rounded
-            yield equal(f"weight {name}[{index}]", bend, torch.zeros_like(bend), bound=counted(bend), scale=slope.abs())
-
-
-def _diagonal(case: Case, problem: Problem, masks: Masks, name: str, index: int) -> dict[str, Tensor]:
-    """theta^2 d2R/dtheta2 and theta dR/dtheta of one weight."""
-    value, at = objective_of(case, problem, masks)
-    one = torch.zeros(at[name].numel(), dtype=case.dtype, device=case.units.device)
-    one[index] = 1
-    axis = {n: one.view(t.shape) if n == name else torch.zeros_like(t) for n, t in at.items()}
-    theta = at[name].flatten()[index]
-    bend = hessian_times(value, at, axis)[name].flatten()[index]
-    return {"bend": theta**2 * bend, "slope": theta * gradient(value, at)[name].flatten()[index]}
 
 
 def _sampled(case: Case, units: Tensor, salt: int) -> list[int]:

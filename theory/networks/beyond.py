@@ -15,10 +15,10 @@ threshold_net = NetSpec(
     0,
 )
 
-# the first unit is dead: it passes nothing back, and yet what leaves the second is not at right angles to it
+# the first unit is dead: nothing comes back through it, though what enters it and what the second passes on agree
 relu_pair = NetSpec(
     Shape((Dense(1, 2), Act("relu"), Dense(2, 1)), (1,), 1),
-    {"0.weight": [[-1.0], [1.0]], "2.weight": [[1.0, 1.0]]},
+    {"0.weight": [[-2.0], [1.0]], "2.weight": [[1.0, 1.0]]},
     [[1.0]],
     [[0.0]],
     "squared-error",

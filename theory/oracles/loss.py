@@ -2,44 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import reduce
 from typing import Any
 
-from theory.networks.layers import Act, Conv, Dense, Flatten, Pool
+from theory.networks.layers import Act, Branches, Conv, Dense, Flatten, Layer, Norm, Pool, PReLU, Resize, TokenMean
 from theory.networks.spec import NetSpec
+from theory.oracles.planes import convolved, pooled, resized
 
-Grid = list[list[list[Fraction]]]  # channels, rows, columns
+Line = list[Fraction]
+Plane = list[Line]  # rows, columns; or tokens, features
+Nested = Any  # a Line, a Plane or channels of Planes
+
+_SAME: tuple[str, ...] = ("relu", "leaky", "abs")  # for what is not negative
+_POWERS = {"square": 2, "relu2": 2, "relu3": 3}
+_JOINS: Mapping[str, Callable[[Fraction, Fraction], Fraction]] = {
+    "sum": lambda a, b: a + b,
+    "product": lambda a, b: a * b,
+    "min": min,
+}
 
 
 def leave_one_out(spec: NetSpec, name: str, place: tuple[int, ...]) -> Fraction:
-    """R - R(w := 0) for the weight at `place` of the parameter `name`."""
+    """R - R(w := 0) for the weight at `place` of the parameter `name`, wherever it is used."""
     return objective(spec) - objective(spec, (name, place))
 
 
 def objective(spec: NetSpec, without: tuple[str, tuple[int, ...]] | None = None) -> Fraction:
-    """R: the sum of the outputs for an input of ones under weights |w| and no biases.
+    """R: the sum of the outputs for an input of ones under weights and scales |w| and no biases or shifts.
 
-    `without`: a weight that counts as zero. Raises ValueError for an activation other than relu.
+    `without`: a weight that counts as zero. Raises ValueError for a layer that fractions don't go through.
     """
-    values = _ones(spec.shape.input)
-    for i, layer in enumerate(spec.shape.layers):
-        if isinstance(layer, Flatten):
-            values = [[[entry]] for channel in values for row in channel for entry in row]
-        elif isinstance(layer, Pool):
-            values = [_pool(channel, layer) for channel in values]
-        elif isinstance(layer, (Dense, Conv)):
-            weight = _absolute(spec.values[f"{i}.weight"])
-            if without and without[0] == f"{i}.weight":
-                _clear(weight, without[1])
-            values = _dense(weight, values) if isinstance(layer, Dense) else _conv(weight, layer, values)
-        elif not isinstance(layer, Act) or layer.name != "relu":  # relu leaves what is not negative alone
+    weights = {name: _absolute(numbers) for name, numbers in spec.values.items()}
+    if without:
+        _clear(weights[without[0]], without[1])
+    return sum(_entries(_run(spec.shape.layers, weights, _ones(spec.shape.input), "")), Fraction())
+
+
+def _run(layers: tuple[Layer, ...], weights: Mapping[str, Any], x: Nested, path: str) -> Nested:
+    for i, layer in enumerate(layers):
+        x = _evaluated(layer, weights, x, f"{path}{i}")
+    return x
+
+
+def _evaluated(layer: Layer, weights: Mapping[str, Any], x: Nested, name: str) -> Nested:
+    match layer:
+        case Dense():
+            return _dense(weights[f"{layer.tied or name}.weight"], x)
+        case Conv():
+            return convolved(weights[f"{name}.weight"], layer, x)
+        case Pool("max" | "avg"):
+            return [pooled(channel, layer) for channel in x]
+        case Resize():
+            return resized(layer, x)
+        case Flatten():
+            return _entries(x)
+        case TokenMean():
+            return [sum(column, Fraction()) / len(x) for column in zip(*x, strict=True)]
+        case Norm("batch"):
+            scales = _entries(weights[f"{name}.scale"])
+            return [_each(lambda n, s=s: n * s, channel) for s, channel in zip(scales, x, strict=True)]
+        case PReLU():
+            return x
+        case Act(kind) if kind in _SAME:
+            return x
+        case Act("threshold"):
+            return _each(lambda n: n if n > 1 else Fraction(), x)
+        case Act(kind) if kind in _POWERS:
+            return _each(lambda n: n ** _POWERS[kind], x)
+        case Branches(join) if join == "cat" or join in _JOINS:
+            made = [_run(branch, weights, x, f"{name}.{b}.") for b, branch in enumerate(layer.branches)]
+            return _joined(join, made)
+        case _:
             raise ValueError(f"the objective through {layer} has no exact value")
-    return sum((entry for channel in values for row in channel for entry in row), Fraction())
 
 
-def _ones(size: tuple[int, ...]) -> Grid:
-    rows, columns = size[1:] or (1, 1)
-    return [[[Fraction(1)] * columns for _ in range(rows)] for _ in range(size[0])]
+def _ones(size: tuple[int, ...]) -> Nested:
+    return [_ones(size[1:]) for _ in range(size[0])] if size else Fraction(1)
 
 
 def _absolute(numbers: Any) -> Any:
@@ -52,43 +92,27 @@ def _clear(weight: Any, place: tuple[int, ...]) -> None:
     weight[place[-1]] = Fraction()
 
 
-def _dense(weight: list[list[Fraction]], values: Grid) -> Grid:
-    inputs = [channel[0][0] for channel in values]
-    return [[[sum((w * x for w, x in zip(row, inputs, strict=True)), Fraction())]] for row in weight]
+def _each(change: Callable[..., Fraction], *values: Nested) -> Nested:
+    """A function of one or more values, entry by entry."""
+    if isinstance(values[0], list):
+        return [_each(change, *entries) for entries in zip(*values, strict=True)]
+    return change(*values)
 
 
-def _conv(weight: list[Grid], layer: Conv, values: Grid) -> Grid:
-    padded = [_padded(channel, layer.padding) for channel in values]
-    per_group, rows = layer.inputs // layer.groups, len(padded[0])
-    starts = range(0, rows - layer.kernel + 1, layer.stride)
-    out = []
-    for o, kernels in enumerate(weight):
-        first = o * layer.groups // layer.outputs * per_group
-        mine = padded[first : first + per_group]
-        out.append([[_at(kernels, mine, row, column) for column in starts] for row in starts])
-    return out
+def _entries(value: Nested) -> Line:
+    return [entry for part in value for entry in _entries(part)] if isinstance(value, list) else [value]
 
 
-def _at(kernels: Grid, channels: Grid, row: int, column: int) -> Fraction:
-    total = Fraction()
-    for kernel, channel in zip(kernels, channels, strict=True):
-        for u, line in enumerate(kernel):
-            total += sum((w * channel[row + u][column + v] for v, w in enumerate(line)), Fraction())
-    return total
+def _joined(join: str, made: list[Nested]) -> Nested:
+    if join != "cat":
+        return reduce(lambda a, b: _each(_JOINS[join], a, b), made)
+    of_tokens = isinstance(made[0][0], list) and not isinstance(made[0][0][0], list)
+    if of_tokens:
+        return [_joined("cat", list(parts)) for parts in zip(*made, strict=True)]
+    return [entry for part in made for entry in part]
 
 
-def _padded(channel: list[list[Fraction]], by: int) -> list[list[Fraction]]:
-    width = len(channel[0]) + 2 * by
-    lines = [[Fraction()] * by + line + [Fraction()] * by for line in channel]
-    return [[Fraction()] * width] * by + lines + [[Fraction()] * width] * by
-
-
-def _pool(channel: list[list[Fraction]], layer: Pool) -> list[list[Fraction]]:
-    k, sides = layer.size, range(len(channel) // layer.size)
-
-    def window(row: int, column: int) -> list[Fraction]:
-        return [entry for line in channel[row * k : row * k + k] for entry in line[column * k : column * k + k]]
-
-    if layer.kind == "max":
-        return [[max(window(row, column)) for column in sides] for row in sides]
-    return [[sum(window(row, column), Fraction()) / k**2 for column in sides] for row in sides]
+def _dense(weight: Plane, x: Nested) -> Nested:
+    if isinstance(x[0], list):
+        return [_dense(weight, token) for token in x]
+    return [sum((w * n for w, n in zip(row, x, strict=True)), Fraction()) for row in weight]

@@ -1,0 +1,121 @@
+"""What the theory can say of a model without any pruner: operator types, units that balance, laws that apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pruning.graph import Graph, Node
+from pruning.problem import Problem
+from theory.case import Case
+from theory.judge import unmet
+from theory.laws import catalogue
+from theory.optype import OpType, types_of
+from theory.subjects import the_loss
+from theory.verify import Model, batch_of_model
+
+READING = (
+    "type: degree in the input; monotone and convex on nonnegative inputs with absolute weights, as SynFlow reads it. "
+    "sound: hidden units at which the saliency that enters is known to leave."
+)
+
+
+def inspection(name: str, problem: Problem) -> dict[str, Any]:
+    """The map of a model as data: a row for each module and each law, and why what does not hold does not."""
+    network = problem.network
+    graph = network.graph
+    types = types_of(graph, {**network.neutral, **network.weights})
+    case = Case(batch_of_model(Model(name, problem)), the_loss, generic=True)
+    hidden = [j for j in graph.hidden if j.incoming or j.sources]
+    return {
+        "model": name,
+        "weights": sum(w.numel() for w in network.weights.values()),
+        "layers": len(network.weights),
+        "units": sum(j.units for j in hidden),
+        "sound units": sum(j.units for j in hidden if not j.objections),
+        "traits": sorted(trait.value for trait in case.traits),
+        "modules": list(_modules(graph, types)),
+        "laws": [_law_row(law, case) for law in catalogue().values()],
+        "objections": list(graph.objections),
+        "lost": list(dict.fromkeys(why for t in types.values() for why in t.why)),
+    }
+
+
+def _modules(graph: Graph, types: dict[str, OpType]) -> Iterator[dict[str, Any]]:
+    """A row for each run of operators that one module makes."""
+    runs: list[list[Node]] = []
+    for node in graph.nodes:
+        if runs and runs[-1][-1].where == node.where:
+            runs[-1].append(node)
+        else:
+            runs.append([node])
+    for run in runs:
+        names = {node.name for node in run}
+        made = types[run[-1].name]
+        own = [j for j in graph.junctions if names & {e.node.name for e in j.incoming} or _starts(j.values, names)]
+        yield {
+            "where": run[0].where,
+            "operators": list(dict.fromkeys(node.kind for node in run)),
+            "degree": made.degree,
+            "monotone": made.monotone,
+            "convex": made.convex,
+            "units": sum(j.units for j in own),
+            "sound": sum(j.units for j in own if not j.objections),
+        }
+
+
+def _starts(values: tuple[str, ...], names: set[str]) -> bool:
+    return bool(values) and values[0] in names
+
+
+def _law_row(law: Any, case: Case) -> dict[str, Any]:
+    reason = unmet(law, case)
+    partly = law.local and reason is None and bool(case.graph.objections)
+    return {"id": law.id, "name": law.name, "applies": reason is None, "partly": partly, "reason": reason}
+
+
+def inspection_text(found: dict[str, Any], most: int = 12) -> str:
+    """The map for people: modules, what is lost and where, the laws that can't be applied."""
+    head = (
+        f"{found['model']}: {found['weights']:,} weights in {found['layers']} layers; "
+        f"{found['sound units']:,} of {found['units']:,} hidden units are sound\n({READING})\n\n"
+    )
+    rows = [[m["where"], " ".join(m["operators"]), _type(m), f"{m['sound']}/{m['units']}"] for m in found["modules"]]
+    text = head + _table(["module", "operators", "type", "sound"], rows) + "\n"
+    for title, lines in (("lost on the way", found["lost"]), ("units that may not balance", found["objections"])):
+        if lines:
+            more = f"  and {len(lines) - most} more (--json has all)\n" if len(lines) > most else ""
+            text += f"{title}:\n" + "".join(f"  {line}\n" for line in lines[:most]) + more + "\n"
+    applying = [law for law in found["laws"] if law["applies"]]
+    text += f"laws whose hypotheses it meets: {', '.join(_short(law) for law in applying)}\n"
+    text += "  (* only at the sound units)\n" if any(law["partly"] for law in applying) else ""
+    reasons: dict[str, list[str]] = {}
+    for law in found["laws"]:
+        if not law["applies"]:
+            reasons.setdefault(law["reason"], []).append(law["id"])
+    return text + "".join(f"not {', '.join(ids)}: {reason}\n" for reason, ids in reasons.items())
+
+
+def _short(law: dict[str, Any]) -> str:
+    return f"{law['id']}{'*' * law['partly']}"
+
+
+def _type(module: dict[str, Any]) -> str:
+    degree = "no degree" if module["degree"] is None else f"degree {module['degree']:g}"
+    kinds = [name for name in ("monotone", "convex") if module[name]]
+    return ", ".join([degree, *kinds])
+
+
+def _table(columns: list[str], rows: list[list[str]]) -> str:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    buffer = StringIO()
+    Console(file=buffer, width=200, markup=False, highlight=False, no_color=True).print(table)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"

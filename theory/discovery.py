@@ -1,0 +1,150 @@
+"""Discovery: all constant linear laws of an architecture's saliencies, from the null space of many random ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from pruning.engine import call_objective, call_scorer, check_scores
+from pruning.masks import Masks
+from pruning.problem import Probe, Problem
+from pruning.pruner import Pruner, State
+from theory.architecture import Architecture
+from theory.case import Case
+from theory.explaining import Explained, Found, explained
+from theory.nullspace import NullSpace, columns_for, null_space
+from theory.rows import Level, Rows, rows_of
+from theory.stated.known import known_laws
+from theory.subjects import the_loss
+
+Progress = Callable[[str, int, int], None]  # what is being done; steps done, steps in all
+PATIENCE = 64  # times as many samples as are wanted, before too few of them carry anything
+NUMBERS_AT_ONCE = 2**22  # parameters of the problems that are scored together
+FRESH = 32  # samples that had no part in finding the laws
+
+
+@dataclass(frozen=True, eq=False)
+class Discovery:
+    """What was found on one architecture.
+
+    fresh: the largest relative residual of the laws on samples that had no part in finding them. idle: parameters
+    whose saliency was 0 throughout.
+    """
+
+    architecture: Architecture
+    rows: Rows
+    space: NullSpace
+    basis: Explained
+    fresh: float
+    idle: tuple[str, ...]
+    seconds: float
+
+    @property
+    def laws(self) -> tuple[Found, ...]:
+        """A basis of the laws."""
+        return self.basis.laws
+
+    @property
+    def unexplained(self) -> list[Found]:
+        """Those that the catalogue does not give."""
+        return [law for law in self.laws if not law.explained]
+
+    @property
+    def convincing(self) -> bool:
+        """Whether the gap is one, and the laws hold on fresh samples."""
+        return self.space.convincing and self.fresh <= self.space.slack
+
+
+def discover(
+    architecture: Architecture,
+    pruner: Pruner = the_loss,
+    seed: int = 0,
+    level: Level | None = None,
+    progress: Progress | None = None,
+) -> Discovery:
+    """Every constant linear law of a pruner's scores on an architecture (laws.md 00.15).
+
+    Rows are the scores of the prunable weights and, where the pruner has an objective, the saliency of every other
+    learned parameter; as fine as a null space of them can be had, or as `level` says. Raises ScoreError where a
+    scorer fails.
+    """
+    start, tell = time.perf_counter(), progress or (lambda what, done, steps: None)
+    source, graph = torch.Generator().manual_seed(seed), architecture.batch.network.graph
+    spoken = set(architecture.shapes if pruner.objective is not None else graph.weights)
+    rows = rows_of(graph, {n: s for n, s in architecture.shapes.items() if n in spoken}, level)
+    samples = torch.cat(list(_samples(architecture, pruner, rows, source, columns_for(rows.size), tell)))
+    live = (samples != 0).any(0)
+    tell(f"{architecture.name}: null space of {int(live.sum()):,} rows", 0, 0)
+    space = null_space(samples[:, live])
+    basis = explained(rows, live, space, known_laws(architecture.batch, rows))
+    fresh = torch.cat(list(_samples(architecture, pruner, rows, source, FRESH, tell)))
+    return Discovery(
+        architecture=architecture,
+        rows=rows,
+        space=space,
+        basis=basis,
+        fresh=_residual(basis.laws, fresh),
+        idle=tuple(b.name for b, span in rows.spans() if not bool(live[span].any())),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _samples(
+    architecture: Architecture, pruner: Pruner, rows: Rows, source: torch.Generator, wanted: int, tell: Progress
+) -> Iterator[Tensor]:
+    """Samples until `wanted` of them are not all zero, or patience ends.
+
+    Without an objective there may be chance in the scores: then each problem has a seed of its own.
+    """
+    alone = pruner.objective is None
+    size = 1 if alone else max(1, min(wanted, NUMBERS_AT_ONCE // max(architecture.numbers, 1)))
+    found = drawn = 0
+    while found < wanted and drawn < PATIENCE * wanted:
+        tell(f"{architecture.name}: scoring", found, wanted)
+        with sdpa_kernel(SDPBackend.MATH):  # the others score problem by problem, and warn of it
+            batch = replace(architecture.drawn(size, source), seed=drawn)
+            made = rows.of(_saliencies(Case(batch, pruner)))
+        drawn, found = drawn + size, found + int((made != 0).any(1).sum())
+        yield made
+
+
+def _saliencies(case: Case) -> dict[str, Tensor]:
+    """The scores, and theta * dR/dtheta of every other parameter: (batch, *shape)."""
+    scores = case.each(lambda problem, masks: _scores(case, problem, masks))
+    check_scores(case.pruner.name, case.batch.weights, scores)
+    if case.pruner.objective is None:
+        return {n: s.to(case.dtype) for n, s in scores.items()}
+
+    def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
+        network = problem.network
+
+        def value(fixed: dict[str, Tensor], neutral: dict[str, Tensor]) -> Tensor:
+            moved = replace(network, fixed={**network.fixed, **fixed}, neutral={**network.neutral, **neutral})
+            return call_objective(case.pruner, moved, network.weights, Probe(problem))
+
+        own, bare = ({n: t for n, t in c.items() if t.is_floating_point()} for c in (network.fixed, network.neutral))
+        by_fixed, by_neutral = torch.func.grad(value, argnums=(0, 1))(own, bare)
+        return {n: own[n] * by_fixed[n] + bare[n] * by_neutral[n] for n in own}
+
+    others = case.each(one) if case.batch.fixed else {}
+    return {**others, **{n: s.to(case.dtype) for n, s in scores.items()}}
+
+
+def _scores(case: Case, problem: Problem, masks: Masks) -> dict[str, Tensor]:
+    weights = {n: w.clone() for n, w in problem.network.weights.items()}  # a scorer may not be pure
+    network = replace(problem.network, weights=weights)
+    return call_scorer(case.pruner, network, State(weights, masks), Probe(problem))
+
+
+def _residual(laws: tuple[Found, ...], samples: Tensor) -> float:
+    """The largest relative residual of a law on samples that had no part in finding it."""
+    if not laws:
+        return 0.0
+    vectors = torch.stack([law.vector for law in laws])
+    left, size = (samples @ vectors.mT).abs(), samples.norm(dim=1, keepdim=True) * vectors.norm(dim=1)
+    return float((left / torch.where(size > 0, size, 1)).max())
