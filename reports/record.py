@@ -39,6 +39,7 @@ class LawEntry:
     grades: list[str]
     impostor: str
     proof: ProofEntry | None = None
+    folklore: str | None = None
 
 
 @dataclass(frozen=True)

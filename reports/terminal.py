@@ -14,7 +14,7 @@ from reports.failure import message
 from reports.pairs import untested
 from theory.law import Law
 from theory.proofs import PROOFS, prove
-from theory.search import breaks_outside
+from theory.search import breaks_outside, refutes
 from theory.verdict import Outcome, Run, Standing, Verdict, Witness, overall, standing
 from theory.witnesses import load_corpus
 
@@ -133,6 +133,10 @@ def _shown_broken(law: Law) -> list[str]:
     if failure and law.breaks_on:
         lines += [f"  outside its hypotheses, {law.breaks_on[0].name} breaks it on", f"    {law.breaks_on[1]}"]
         lines.append(f"    {failure.where}")
+    untrue = refutes(law)
+    if untrue and law.folklore:
+        lines += [f"  often said, and false: {law.folklore.statement}", f"    {law.folklore.breaks_on[1]}"]
+        lines.append(f"    {untrue.where}")
     found = [w for (name, _), w in load_corpus().items() if name == law.name]
     for witness in sorted(found, key=lambda w: len(w.network))[:1]:
         lines += [f"  smallest network known that breaks it: {witness.pruner} on", f"    {witness.network}"]

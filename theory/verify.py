@@ -228,6 +228,7 @@ def described(law: Law, proof: Proof | None = None) -> dict[str, object]:
         "grades": [grade.value for grade in grades],
         "impostor": law.impostor.name,
         "proof": asdict(proof) if proof else None,
+        "folklore": f"{law.folklore.statement} Breaks on {law.folklore.breaks_on[1]}" if law.folklore else None,
     }
 
 

@@ -54,7 +54,11 @@ def _row(law: dict[str, Any]) -> tuple[Line, ...]:
     needs = "; ".join(law["needs"])
     return (
         (Span(law["id"], "note"), " ", Span(law["name"], "code")),
-        (law["statement"], *((" ", Span(f"Needs: {needs}.", "note")) if needs else ())),
+        (
+            law["statement"],
+            *((" ", Span(f"Needs: {needs}.", "note")) if needs else ()),
+            *((" ", Span(f"Often said, and false: {law['folklore']}", "note")) if law.get("folklore") else ()),
+        ),
         law["claim"] or ABOUT.get(law["subject"], "contract, binds everyone"),
         law["source"],
         (f"{', '.join(law['grades'])} ", Span(f"On the {law['subject']}; catches: {law['impostor']}.", "note")),

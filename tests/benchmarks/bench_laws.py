@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ def check_alone(shape: Shape, tensors: dict[str, Tensor]) -> None:
     module.load_state_dict({n: t.abs() if n.endswith("weight") else 0 * t for n, t in tensors.items()})
     module(torch.ones(1, *shape.input, dtype=torch.float64)).sum().backward()
     layers = [(la, m) for la, m in zip(shape.layers, module, strict=True) if isinstance(la, (Dense, Conv))]
-    for (before, first), (after, second) in zip(layers[:-1], layers[1:], strict=True):
+    for (before, first), (after, second) in pairwise(layers):
         into, out = score(first), score(second)
         for unit in range(before.outputs):
             entering, leaving = float(into[unit].sum()), float(of_unit(out, after, before.outputs, unit).sum())

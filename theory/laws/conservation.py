@@ -9,9 +9,11 @@ from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
 from theory.case import Case
 from theory.impostors.scores import nudged, over_fan_in
-from theory.law import Balances, Grade, Subject, equal, law, told
+from theory.law import Balances, Grade, Subject, equal, folklore, law, told
 from theory.networks.outside import tanh_net, tanh_square_net
+from theory.networks.smallest import biased_chain, square_net
 from theory.numerics import Bound, gamma
+from theory.subjects import the_loss
 from theory.traits import Trait
 
 GRADES = (Grade.EXACT, Grade.ROUNDED, Grade.ORDER)
@@ -55,6 +57,15 @@ def _place(case: Case, unit: int) -> str:
     return f"unit {unit - junction.first} after layer {junction.name}"
 
 
+@folklore(the_loss, square_net)
+def whatever_the_activation(case: Case) -> Iterator[Balances]:
+    """Saliency is conserved whatever the activation, as long as it is homogeneous."""
+    into = (case.graph.incoming(case.scores) + case.entering)[:, case.powered]
+    out = torch.stack([e.out_of(case.scores[e.weight], case.graph.units) for e in case.graph.edges]).sum(0)
+    heads = torch.cat([t.heads for t in case.graph.transfers])
+    yield equal("powers", into.sum(1, keepdim=True), out[:, heads].sum(1, keepdim=True), scale=_whole(case))
+
+
 @law(
     "A7",
     subject=Subject.SCORES,
@@ -65,10 +76,18 @@ def _place(case: Case, unit: int) -> str:
     impostor=over_fan_in,
     breaks_on=(synflow, tanh_square_net),
     grades=(Grade.ORDER,),
+    corrects=whatever_the_activation,
 )
 def neuron_conservation_by_degree(case: Case) -> Iterator[Balances]:
     """At an activation of degree k, such as relu^k, the saliency that enters is k times what leaves."""
     yield from _balanced(case, case.powered)
+
+
+@folklore(the_loss, biased_chain)
+def input_equals_output(case: Case) -> Iterator[Balances]:
+    """What leaves the input equals what enters the output (Theorem 2 read without its hypothesis on biases)."""
+    start = _column(case.graph.outgoing(case.scores)[:, case.graph.inputs].sum(-1))
+    yield equal("input = output", start, _column(_at_output(case)), bound=case.cut_bound(), scale=_whole(case))
 
 
 @law(
@@ -80,6 +99,7 @@ def neuron_conservation_by_degree(case: Case) -> Iterator[Balances]:
     impostor=over_fan_in,
     breaks_on=(synflow, tanh_net),
     grades=GRADES,
+    corrects=input_equals_output,
 )
 def boundary_conservation(case: Case) -> Iterator[Balances]:
     """What leaves the input, plus every bias's saliency, equals what enters the output."""
@@ -95,6 +115,14 @@ def boundary_conservation(case: Case) -> Iterator[Balances]:
         yield equal("<x, dR/dx> + biases = <y, dR/dy>", x + biases, y, bound=case.cut_bound(), scale=size)
 
 
+@folklore(the_loss, biased_chain)
+def equal_layers(case: Case) -> Iterator[Balances]:
+    """Every layer of a chain carries the same saliency, biases or not."""
+    masses = [_column(case.scores[e.weight].flatten(1).sum(1)) for e in case.graph.edges]
+    for mass in masses[:-1]:
+        yield equal("layers", mass, masses[-1], bound=case.cut_bound(), scale=_whole(case))
+
+
 @law(
     "A2",
     subject=Subject.SCORES,
@@ -104,6 +132,7 @@ def boundary_conservation(case: Case) -> Iterator[Balances]:
     impostor=over_fan_in,
     breaks_on=(synflow, tanh_net),
     grades=GRADES,
+    corrects=equal_layers,
 )
 def layer_conservation(case: Case) -> Iterator[Balances]:
     """Every layer of a chain carries the same saliency, once the biases that enter from there on are added."""

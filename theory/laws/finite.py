@@ -44,11 +44,12 @@ def finite_law(case: Case) -> Iterator[Balances]:
         by[units] = draw().to(by)[units]
         return by
 
-    powers = [factors(lambda: torch.exp2(torch.randint(-2, 3, ones.shape, generator=source).float()))]
+    steps = [torch.randint(-2, 3, ones.shape, generator=source) for _ in range(DRAWS)]
+    powers = [factors(lambda s=s: torch.exp2(s.float())) for s in steps]  # type: ignore[misc]
     reals = [factors(lambda: 2 * torch.rand(ones.shape, generator=source)) for _ in range(DRAWS)]
     chosen = units[torch.randperm(len(units), generator=source)[:SAMPLES].to(units.device)]
     taken_out = [ones.index_fill(0, unit.view(1), 0) for unit in chosen]
-    yield _moved_over(case, "units rescaled by powers of two", powers, lambda u: "all units")
+    yield _moved_over(case, "units rescaled by powers of two", powers, lambda u: f"draw {u}")
     yield _moved_over(case, "units taken out", taken_out, lambda u: place_of(case, int(chosen[u])))
     if case.generic:  # where integers cancel in exact numbers, other factors would leave what was rounded off
         left, right = _both(case, reals)

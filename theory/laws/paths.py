@@ -10,11 +10,12 @@ from torch import Tensor
 from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
 from theory.case import Case
-from theory.impostors.scores import doubled, halved, squared_flow
+from theory.impostors.scores import doubled, halved, over_fan_in, squared_flow
 from theory.law import Balances, Grade, Subject, at_most, equal, law
-from theory.networks.outside import max_net, square_chain, tanh_net
+from theory.networks.outside import max_net, saturated_net, square_chain, tanh_net
 from theory.networks.spec import NetSpec
 from theory.numerics import Bound, gamma
+from theory.oracles.maxflow import largest_flow
 from theory.oracles.paths import path_sums
 from theory.traits import Trait
 
@@ -211,3 +212,36 @@ def _multiplied(case: Case, chosen: Mapping[str, Tensor], by: float) -> dict[str
     return {
         n: torch.where(chosen[n].to(w.device), by * w, w) if n in chosen else w for n, w in case.batch.weights.items()
     }
+
+
+@law(
+    "B10",
+    subject=Subject.SCORES,
+    claim=Claim.PATH_SUM,
+    needs={Trait.HOMOGENEOUS, Trait.SMALL},
+    given=PATH_SUM,
+    needs_objective=True,
+    source="a nonnegative flow that every unit passes on is a largest one within itself; Ford and Fulkerson 1956",
+    impostor=over_fan_in,
+    breaks_on=(synflow, saturated_net),
+    grades=(Grade.EXACT, Grade.ROUNDED),
+    one_by_one=True,
+)
+def largest_flow_is_all(case: Case) -> Iterator[Balances]:
+    """With scores as capacities, the largest flow from input to output is the objective."""
+    if case.total > ORACLE_LIMIT or any(bool((s < 0).any()) for s in case.scores.values()):
+        return
+    flows = [float(largest_flow(*_capacities(case, i))) for i in range(case.batch.size)]
+    whole = case.values(case.batch.weights).unsqueeze(1)
+    yield equal("largest flow", _column(flows, case), whole, bound=case.cut_bound())
+
+
+def _capacities(case: Case, index: int) -> tuple[dict[tuple[int, int], Fraction], list[int], list[int]]:
+    """The scores between each two units, the input's units and the output's."""
+    found: dict[tuple[int, int], Fraction] = {}
+    for edge in case.graph.edges:
+        units = torch.arange(case.graph.units, dtype=case.dtype)
+        tails, heads = (per(units).flatten().long().tolist() for per in (edge.per_tail, edge.per_head))
+        for tail, head, score in zip(tails, heads, case.scores[edge.weight][index].flatten().tolist(), strict=True):
+            found[tail, head] = found.get((tail, head), Fraction()) + Fraction(score)
+    return found, case.graph.inputs.tolist(), case.graph.outputs.tolist()

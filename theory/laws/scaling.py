@@ -109,7 +109,7 @@ def _where(live: Tensor, size: Tensor, like: Tensor) -> Tensor:
 
 
 def _curvature(case: Case, direction: Callable[[str, Tensor], Tensor]) -> dict[str, Tensor]:
-    """The second derivative of log R by the logarithms of the weights, times a direction: per weight (batch, *shape)."""
+    """The second derivative of log R by the logarithms of the weights times a direction: (batch, *shape) each."""
 
     def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
         network, weights = problem.network, masks.apply(problem.network.weights)

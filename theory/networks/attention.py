@@ -41,8 +41,8 @@ def attention_shapes(draw: st.DrawFn) -> Shape:
     layers: list[Layer] = [Embedding(3, width) if embedded else Dense(0, width, draw(st.booleans()))]
     before: tuple[Layer, ...] = (Norm(norm, (width,)),) if norm else ()
     for _ in range(draw(st.integers(1, MAX_BLOCKS))):
-        for part in ((_attention(draw, width),), _mixer(draw, width)):
-            layers.append(Branches("sum", ((*before, *part), ())))
+        parts: tuple[tuple[Layer, ...], ...] = ((_attention(draw, width),), _mixer(draw, width))
+        layers += [Branches("sum", ((*before, *part), ())) for part in parts]
     layers += [TokenMean(), Dense(0, draw(st.integers(2, 4)), True)]
     size = (tokens,) if embedded else (tokens, draw(st.integers(1, 4)))
     return Shape(tuple(layers), size, draw(st.integers(1, 2))).fitted()

@@ -23,8 +23,9 @@ class Family:
     """Networks of one kind.
 
     shapes: the strategy that draws shapes; numbers: draws weights and biases; inputs: draws inputs;
-    loss: a name in pruning.problem.LOSSES; generic: the numbers are real, so that no two sums tie or
-    cancel exactly; order: simplest first, for witnesses come from the first family that breaks a law.
+    loss: a name in pruning.problem.LOSSES, where there is more than one output; generic: the numbers are real,
+    so that no two sums tie or cancel exactly; order: simplest first, for witnesses come from the first family
+    that breaks a law.
     """
 
     name: str
@@ -40,11 +41,13 @@ class Family:
         source = torch.Generator().manual_seed(seed)
         tensors = {n: self.numbers((size, *s), source) for n, s in shape.parameters().items()}
         inputs = self.inputs((size, shape.samples, *shape.input), source)
-        if self.loss == "cross-entropy":
+        # the softmax of one class is constant
+        loss = self.loss if shape.output[-1] > 1 else "squared-error"
+        if loss == "cross-entropy":
             targets = torch.randint(shape.output[-1], (size, shape.samples), generator=source)
         else:
             targets = self.inputs((size, shape.samples, *shape.output), source)
-        return batch_of(shape, tensors, inputs, targets, self.loss, seed)
+        return batch_of(shape, tensors, inputs, targets, loss, seed)
 
 
 @lru_cache(maxsize=64)

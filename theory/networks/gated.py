@@ -17,7 +17,7 @@ def gated_shapes(draw: st.DrawFn, activations: tuple[str, ...]) -> Shape:
     layers: list[Layer] = [Dense(0, width, bias), Act("relu")]
     for hidden in widths[1:]:
         activation = draw(st.sampled_from((*activations, None)))
-        gate = (Dense(0, hidden, bias), *([Act(activation)] if activation else []))
+        gate: tuple[Layer, ...] = (Dense(0, hidden, bias), *([Act(activation)] if activation else []))
         block = (Branches("product", (gate, (Dense(0, hidden, bias),))), Dense(0, width, bias))
         layers += [Branches("sum", (block, ()))] if draw(st.booleans()) else block
     layers += [Act("relu"), Dense(0, draw(st.integers(1, 3)), bias)]

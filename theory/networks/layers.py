@@ -1,4 +1,4 @@
-"""Layers: each says what parameters it has, how it fits what comes before, which operators it is, and as which module."""
+"""Layers: each knows its parameters, its sizes, its operators, and the module that it is."""
 
 # ruff: noqa: D102 - the protocol Layer says what the methods do
 
@@ -434,7 +434,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Branches:
-    """Layers side by side on the same input, joined by 'sum', 'cat', 'product' or 'min'; an empty branch is the identity.
+    """Layers side by side on one input, joined by 'sum', 'cat', 'product' or 'min'; an empty branch is the identity.
 
     `axis` is the one that 'cat' joins along, which the size of the input decides.
     """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import torch
@@ -110,7 +111,8 @@ def weight_normed(direction: Tensor, gain: Tensor) -> Tensor:
 
 def spectral_normed(weight: Tensor) -> Tensor:
     """W over its largest singular value (Miyato et al. 2018), exactly rather than by power iteration."""
-    return weight / torch.linalg.matrix_norm(weight, 2)
+    largest: Tensor = torch.linalg.matrix_norm(weight, 2)
+    return weight / largest
 
 
 class Reparametrised(nn.Module):
@@ -212,6 +214,13 @@ class Attention(nn.Module):
         return rotated(made) if self.rope and projection is not self.v else made
 
 
+_JOINS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sum": operator.add,
+    "product": operator.mul,
+    "min": torch.minimum,
+}
+
+
 class Branches(nn.ModuleList):
     """Modules side by side on the same input, joined by sum, product, minimum or concatenation."""
 
@@ -221,9 +230,8 @@ class Branches(nn.ModuleList):
 
     def forward(self, x: Tensor) -> Tensor:
         """What the branches make, joined."""
-        made = [branch(x) for branch in self]
+        made: list[Tensor] = [branch(x) for branch in self]
         if self.join == "cat":
             return torch.cat(made, self.axis)
-        join = {"sum": torch.add, "product": torch.mul, "min": torch.minimum}[self.join]
-        total: Tensor = reduce(join, made)
-        return total
+        join: Callable[[Tensor, Tensor], Tensor] = _JOINS[self.join]
+        return reduce(join, made)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,22 +33,12 @@ from theory.networks.layers import (
     Wiring,
 )
 
-Known = (
-    Dense
-    | Conv
-    | Pool
-    | Resize
-    | Act
-    | PReLU
-    | Flatten
-    | TokenMean
-    | Embedding
-    | Norm
-    | Reparametrised
-    | Attention
-    | Branches
-)
-_KINDS: dict[str, Any] = {c.__name__: c for c in get_args(Known)}
+_KINDS: dict[str, Any] = {
+    c.__name__: c
+    for c in (
+        Dense, Conv, Pool, Resize, Act, PReLU, Flatten, TokenMean, Embedding, Norm, Reparametrised, Attention, Branches,
+    )
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,10 +62,9 @@ class Shape:
         """The shape with each layer's inputs taken from what comes before it. Raises Misfit."""
         made = Shape(layers.fitted(self.layers, self.input)[0], self.input, self.samples)
         known = made.parameters()
-        for layer in made.layers:
-            if isinstance(layer, Dense) and layer.tied:
-                if known.get(f"{layer.tied}.weight") != (layer.outputs, layer.inputs):
-                    raise layers.Misfit(f"the layer tied to {layer.tied} has lost it")
+        for layer in (la for la in made.layers if isinstance(la, Dense) and la.tied):
+            if known.get(f"{layer.tied}.weight") != (layer.outputs, layer.inputs):
+                raise layers.Misfit(f"the layer tied to {layer.tied} has lost it")
         return made
 
     def __str__(self) -> str:

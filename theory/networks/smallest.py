@@ -61,6 +61,19 @@ overlapping_net = _net(
 biased_net = _net((Dense(1, 1, True),), {"0.weight": [[1.0]], "0.bias": [1.0]}, [[1.0]], [[0.0]])
 
 # y = 2 h + h = 3: h carries 9, of which the weight has 6
+# y = 5 relu(2 x + 3) at x = 1: <x, dR/dx> is 10 times the slope, <y, dR/dy> 25 times, and the bias has the rest
+biased_chain = _net(
+    (Dense(1, 1, True), Act("relu"), Dense(1, 1)),
+    {"0.weight": [[2.0]], "0.bias": [3.0], "2.weight": [[5.0]]},
+    [[1.0]],
+    [[0.0]],
+)
+
+# y = relu(x)^2: the unit's saliency is twice what leaves its square
+square_net = _net(
+    (Dense(1, 1), Act("relu2"), Dense(1, 1)), {"0.weight": [[1.0]], "2.weight": [[1.0]]}, [[1.0]], [[0.0]]
+)
+
 skip_net = _net(
     (Dense(1, 1), Branches("sum", ((Dense(1, 1),), ()))),
     {"0.weight": [[1.0]], "1.0.0.weight": [[2.0]]},
