@@ -21,7 +21,7 @@ from pruning.pruner import Pruner, State
 from pruning.schedule import exponential
 from theory.flow import Flow, UnreadableFlow, measure_flow, path_roundings
 from theory.networks.batch import Batch
-from theory.numerics import Bound, gamma, largest_integer
+from theory.numerics import Bound, gamma, largest_integer, least_magnitude
 from theory.optype import types_of
 from theory.subjects import Stepper, the_loss
 from theory.traits import Trait, last_layer, traits_of
@@ -160,11 +160,19 @@ class Case:
         return self.scored[0]
 
     def values(self, weights: Mapping[str, Tensor]) -> Tensor:
-        """The objective R under other weights: (batch,)."""
+        """The objective R under other weights: (batch,). NaN, which no law judges, where a product may underflow."""
 
         def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
             effective = masks.apply(problem.network.weights)
-            return {"R": call_objective(self.pruner, problem.network, effective, Probe(problem))}
+            seen: list[Tensor] = []
+
+            def see(name: str, value: Tensor) -> Tensor:
+                seen.append(least_magnitude([value]).to(self.dtype))
+                return value
+
+            found = call_objective(self.pruner, replace(problem.network, tap=see), effective, Probe(problem))
+            least = torch.stack([*seen, torch.ones_like(found)]).amin() * least_magnitude(effective.values())
+            return {"R": torch.where(least > torch.finfo(self.dtype).smallest_normal, found, torch.nan)}
 
         return replace(self, batch=replace(self.batch, weights=dict(weights))).each(one)["R"]
 

@@ -114,25 +114,30 @@ def _samples(
 
 
 def _saliencies(case: Case) -> dict[str, Tensor]:
-    """The scores, and theta * dR/dtheta of every other parameter: (batch, *shape)."""
+    """The scores, and theta * dR/dtheta of every other parameter: (batch, *shape). Raises ScoreError."""
+    if case.pruner is the_loss:
+        return case.each(lambda problem, masks: _of_objective(case, problem))
     scores = case.each(lambda problem, masks: _scores(case, problem, masks))
     check_scores(case.pruner.name, case.batch.weights, scores)
-    if case.pruner.objective is None:
-        return {n: s.to(case.dtype) for n, s in scores.items()}
-
-    def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
-        network = problem.network
-
-        def value(fixed: dict[str, Tensor], neutral: dict[str, Tensor]) -> Tensor:
-            moved = replace(network, fixed={**network.fixed, **fixed}, neutral={**network.neutral, **neutral})
-            return call_objective(case.pruner, moved, network.weights, Probe(problem))
-
-        own, bare = ({n: t for n, t in c.items() if t.is_floating_point()} for c in (network.fixed, network.neutral))
-        by_fixed, by_neutral = torch.func.grad(value, argnums=(0, 1))(own, bare)
-        return {n: own[n] * by_fixed[n] + bare[n] * by_neutral[n] for n in own}
-
-    others = case.each(one) if case.batch.fixed else {}
+    others = case.each(lambda problem, masks: _of_objective(case, problem)) if case.pruner.objective else {}
     return {**others, **{n: s.to(case.dtype) for n, s in scores.items()}}
+
+
+def _of_objective(case: Case, problem: Problem) -> dict[str, Tensor]:
+    """theta * dR/dtheta of every parameter, whether R reads constants as they are or their neutral forms."""
+    network = problem.network
+
+    def value(w: dict[str, Tensor], fixed: dict[str, Tensor], neutral: dict[str, Tensor]) -> Tensor:
+        moved = replace(network, fixed={**network.fixed, **fixed}, neutral={**network.neutral, **neutral})
+        return call_objective(case.pruner, moved, w, Probe(problem))
+
+    at = [
+        {n: t for n, t in c.items() if t.is_floating_point()} for c in (network.weights, network.fixed, network.neutral)
+    ]
+    w, fixed, neutral = (
+        {n: t * g[n] for n, t in a.items()} for a, g in zip(at, torch.func.grad(value, (0, 1, 2))(*at), strict=True)
+    )
+    return {**{n: fixed[n] + neutral[n] for n in fixed}, **w}
 
 
 def _scores(case: Case, problem: Problem, masks: Masks) -> dict[str, Tensor]:

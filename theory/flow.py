@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pruning.graph import INPUT, Edge, Graph, Junction, Node, Param, Source
 from pruning.masks import Tensors
-from theory.numerics import eta, gamma, largest_integer
+from theory.numerics import eta, gamma, largest_integer, least_magnitude
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Flow:
     value: R; output, input: <y, dR/dy> and <x, dR/dx> with their rounding errors; bias: per source
     b * dR/db, entry by entry; mass: per unit the absolute saliency around it; bound: per unit the rounding of
     its balance; total: the absolute saliency of all weights; exact: 1 where every number on the way
-    was an integer small enough.
+    was an integer small enough; clear: where no product of two numbers on the way can have underflowed.
     """
 
     value: Tensor
@@ -36,6 +36,7 @@ class Flow:
     bound: Tensor
     total: Tensor
     exact: Tensor
+    clear: Tensor
 
     def flat(self) -> dict[str, Tensor]:
         """Every tensor in one mapping, the form that vmap returns."""
@@ -135,7 +136,9 @@ class _Reader:
         input_, input_error = self._inner_product(INPUT)
         total = torch.stack([t.sum() for t, _ in self.absolute.values()]).sum()
         exact = self._exact(total)
-        return Flow(value, output, output_error, input_, input_error, bias, mass, bound, total, exact)
+        least = least_magnitude([*self.weights.values(), *self.values.values(), *self.slopes.values()])
+        clear = least.square() > torch.finfo(self.dtype).smallest_normal
+        return Flow(value, output, output_error, input_, input_error, bias, mass, bound, total, exact, clear)
 
     def _absolute(self, edge: Edge) -> tuple[Tensor, Tensor]:
         """T = |w| sum |d||a| per weight, and the largest absolute partial sum in the three products."""
@@ -222,28 +225,29 @@ class _Reader:
         return terms.sum(), terms.abs().sum() * gamma(terms.numel() + 1, self.dtype)
 
     def _exact(self, total: Tensor) -> Tensor:
-        plain = all(
-            _roundings(node, self.values) == 0
-            for node in self.graph.nodes
-            # a sum of integers is exact, its operands are checked below
-            if node.kind not in ("add", "sub") and node.name not in self.absolute and node.name in self.slopes
-        )
+        plain = all(_only_sums(n) or _roundings(n, self.values) == 0 for n in self._inner())
         if not plain or self.graph.objections:
             return torch.zeros_like(total, dtype=torch.bool)
-        given = [*self.weights.values(), *self.fixed.values(), self.values[INPUT], self.slopes[self.graph.output]]
+        constants = [t for t in self.fixed.values() if t.is_floating_point()]
+        given = [*self.weights.values(), *constants, self.values[INPUT], self.slopes[self.graph.output]]
         whole = torch.stack([(t == t.round()).all() for t in given]).all()
         sums = [peak for _, peak in self.absolute.values()] + [total + self._bias_total()]
         sums += [(self.values[n] * self.slopes[n]).abs().sum() for n in (INPUT, self.graph.output)]
         sums += [t.abs().amax() for t in (*self.values.values(), *self.slopes.values())]
         uses = Counter(name for node in self.graph.nodes for name in node.values())  # whose cotangents are summed
-        constants = [t.abs().amax() for t in self.fixed.values()]  # a bias joins a sum of products
-        most = max(uses.values()) * self._spread() * torch.stack(sums).amax() + sum(constants)
+        added = sum(t.abs().amax() for t in constants)  # a bias joins a sum of products
+        most = max(uses.values()) * self._spread() * torch.stack(sums).amax() + added
         return whole & (most < largest_integer(self.dtype))
 
+    def _inner(self) -> list[Node]:
+        """Operators without weights that a slope goes through."""
+        return [n for n in self.graph.nodes if n.name not in self.absolute and n.name in self.slopes]
+
     def _spread(self) -> int:
-        """To how many places an operand is broadcast at most, whose cotangents are summed."""
-        adds = [node for node in self.graph.nodes if node.kind in ("add", "sub") and node.name in self.slopes]
-        return max((self.values[n.name].numel() // self.values[v].numel() for n in adds for v in n.values()), default=1)
+        """From how many places at most an operator sums the cotangents of one entry."""
+        sums = [node for node in self._inner() if _only_sums(node)]
+        wide = [self.values[n.name].numel() // self.values[v].numel() for n in sums for v in n.values()]
+        return max([1, *wide, *(_roundings(n, self.values) + 1 for n in sums)])
 
     def _source(self, source: Source) -> Tensor:
         """|b| sum |d| per unit; 0 where the objective does not read the bias."""
@@ -287,6 +291,11 @@ def _extra_uses(graph: Graph, junction: Junction) -> int:
     inside = set(junction.values)
     uses = [name for node in graph.nodes for name in node.values() if name in inside]
     return len(uses) - len(set(uses))
+
+
+def _only_sums(node: Node) -> bool:
+    """Whether all that an operator could round are sums, which of integers are exact."""
+    return node.kind in {"add", "sub"} | _COPIES or node.kind.startswith("max_pool")
 
 
 # operators that move entries, each to at most one place, or change them without rounding

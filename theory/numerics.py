@@ -8,6 +8,7 @@ order of summation.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import overload
 
@@ -43,6 +44,12 @@ def gamma(k: int | Tensor, dtype: torch.dtype) -> float | Tensor:
 def eta(dtype: torch.dtype) -> float:
     """The smallest positive number of the type."""
     return torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps
+
+
+def least_magnitude(tensors: Iterable[Tensor]) -> Tensor:
+    """The smallest absolute value that is not 0; infinite where all are."""
+    found = [torch.where(t == 0, torch.inf, t.abs()).amin() for t in tensors if t.numel() and t.is_floating_point()]
+    return torch.stack([torch.tensor(torch.inf, dtype=f.dtype, device=f.device) for f in found[:1]] + found).amin()
 
 
 def safe_from_underflow(values: Tensor) -> Tensor:

@@ -94,12 +94,22 @@ class Rows:
             start += block.size
 
     def counted_twice(self) -> Tensor:
-        """What holds of the rows whatever the scores: both sides of a weight have one total. (weights, rows)."""
+        """What holds of the rows whatever the scores: both sides of a weight have one total, group by group."""
         into = {b.name: s for b, s in self.spans() if b.side == "into"}
-        found = torch.zeros(len(into), self.size).double()
-        for i, (block, span) in enumerate((b, s) for b, s in self.spans() if b.side == "out of"):
-            found[i, into[block.name]], found[i, span] = 1, -1
-        return found
+        found = [torch.zeros(0, self.size).double()]
+        for block, span in ((b, s) for b, s in self.spans() if b.side == "out of"):
+            assert block.edge is not None
+            law = torch.zeros(block.edge.groups, self.size).double()
+            law[:, into[block.name]] = _by_group(into[block.name], block.edge.groups)
+            law[:, span] = -_by_group(span, block.edge.groups)
+            found.append(law)
+        return torch.cat(found)
+
+
+def _by_group(span: slice, groups: int) -> Tensor:
+    """1 where a row is of the group: (groups, rows of the span)."""
+    count = (span.stop - span.start) // groups
+    return torch.eye(groups).double().repeat_interleave(count, 1)
 
 
 def rows_of(graph: Graph, shapes: Mapping[str, tuple[int, ...]], level: Level | None = None) -> Rows:

@@ -94,7 +94,12 @@ JOINED: dict[str, Callable[[], nn.Module]] = {
 }  # fmt: skip
 # without a rounding between weights: integers stay integers
 WHOLE = (
-    "concatenated", "dense skips", "padded by zeros", "transposed", "cropped", "grouped", "pixel shuffle",
+    "concatenated",
+    "windows",
+    "repeated",
+    "reflected",
+    "padded",
+    "nearest", "dense skips", "padded by zeros", "transposed", "cropped", "grouped", "pixel shuffle",
     "pixel unshuffle", "channel shuffle", "shifted in pairs", "chunks summed", "on tokens", "positions",
     "mixed tokens", "addmm",
 )  # fmt: skip

@@ -112,7 +112,9 @@ def test_numbers_become_whole_or_short():
 def test_a_literal_network_says_what_it_is():
     spec = NetSpec(chain(1, 1, 2), {"0.weight": [[1.0]], "2.weight": [[2.0], [-0.5]]}, None, None, "squared-error", 0)
     assert str(spec) == "Net(Dense([[1]]), Dense([[2], [-0.5]]))" and str(spec.shape) == "1-1-2"
-    assert str(max_net) == "Net(Conv([[[[1, 2], [3, 4]]]], stride=2, padding=1), Pool('max', 2), Flatten(), Dense([[1]]))"
+    assert (
+        str(max_net) == "Net(Conv([[[[1, 2], [3, 4]]]], stride=2, padding=1), Pool('max', 2), Flatten(), Dense([[1]]))"
+    )
     with_bias = NetSpec(chain(1, 1, bias=True), {"0.weight": [[3.0]], "0.bias": [0.25]}, None, None, "squared-error", 0)
     assert str(with_bias) == "Net(Dense([[3]], bias=[0.25]))"
 

@@ -574,7 +574,7 @@ def test_oracles_refuse_another_activation_or_loss():
         saliencies(replace(tanh_net, loss="cross-entropy"))
 
 
-ORACLES = ({"paths", "wires"}, {"exact", "slopes"}, {"loss", "planes"})
+ORACLES = ({"paths", "wires"}, {"exact", "slopes"}, {"loss", "planes"}, {"maxflow"})
 
 
 def imports_of(path: Path) -> Iterator[str]:

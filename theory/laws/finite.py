@@ -69,7 +69,8 @@ def _moved_over(case: Case, name: str, factors: list[Tensor], where: Callable[[i
     left, right = _both(case, factors)
     whole = case.values(case.batch.weights).unsqueeze(1)
     differs = (left != whole) | (right != whole)  # else the factor says nothing
-    scale = torch.where(safe_from_underflow(left) & differs, left.abs() + right.abs(), 0)
+    size = left.abs() + right.abs()
+    scale = torch.where(safe_from_underflow(size) & differs, size, 0)
     return equal(
         name,
         left,

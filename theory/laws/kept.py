@@ -12,7 +12,7 @@ from pruning.pruners.synflow import synflow
 from theory.case import Case
 from theory.impostors.scores import halved, rooted_flow, signed_flow, without_small
 from theory.law import Balances, Grade, Subject, at_most, law, none_of
-from theory.laws.paths import PATH_SUM
+from theory.laws.paths import PATH_SUM, relative_bound
 from theory.networks.outside import max_net, min_net, saturated_net, tanh_net
 from theory.numerics import Bound, gamma
 from theory.traits import Trait
@@ -82,7 +82,7 @@ def supermodularity(case: Case) -> Iterator[Balances]:
         both = {n: first[n] | second[n] for n in first}
         common = {n: first[n] & second[n] for n in first}
         a, b, union, meet = (case.values(_kept(case, m)).unsqueeze(1) for m in (first, second, both, common))
-        yield at_most(f"draw {draw}", a + b, union + meet, bound=_bound(case, 4, a + b + union + meet))
+        yield at_most(f"draw {draw}", a + b, union + meet, bound=relative_bound(case, 4, a + b + union + meet))
 
 
 @law(
@@ -101,13 +101,13 @@ def monotonicity(case: Case) -> Iterator[Balances]:
     """Pruning raises neither the objective nor, without maxima, any score."""
     kept = _drawn(case, case.source(9))
     before, after = case.values(case.batch.weights).unsqueeze(1), case.values(_kept(case, kept)).unsqueeze(1)
-    yield at_most("R", after, before, bound=_bound(case, 1, after.abs() + before.abs()))
+    yield at_most("R", after, before, bound=relative_bound(case, 1, after.abs() + before.abs()))
     if Trait.MULTILINEAR not in case.traits and not case.outside:
         return
     pruned = replace(case, masks={n: m.expand(case.batch.size, *m.shape) for n, m in kept.items()}).scores
     for name, score in case.scores.items():
         left, right = pruned[name].flatten(1), score.flatten(1)
-        yield at_most(f"weight of {name}", left, right, bound=_bound(case, 1, left.abs() + right.abs()))
+        yield at_most(f"weight of {name}", left, right, bound=relative_bound(case, 1, left.abs() + right.abs()))
 
 
 @law(
@@ -126,7 +126,7 @@ def zero_score(case: Case) -> Iterator[Balances]:
     """Pruning every weight that scores zero leaves the objective as it is; without maxima no other weight is dead."""
     there = {n: s != 0 for n, s in case.scores.items()}
     before, after = (case.values(w).unsqueeze(1) for w in (case.batch.weights, _kept(case, there)))
-    changed = (before != after).to(before)
+    changed = ((before != after) & before.isfinite() & after.isfinite()).to(before)
     yield none_of("R changed", changed, lambda b, u: f"R {float(before[b, u]):.6g} becomes {float(after[b, u]):.6g}")
     if Trait.MULTILINEAR in case.traits:
         yield from _live_paths(case, there)
@@ -156,8 +156,3 @@ def _drawn(case: Case, source: torch.Generator) -> dict[str, Tensor]:
 
 def _kept(case: Case, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {n: w * masks[n] for n, w in case.batch.weights.items()}
-
-
-def _bound(case: Case, more: int, size: Tensor) -> Bound | None:
-    k = case.path_roundings
-    return None if k is None else case.bounded(gamma(2 * k + more, case.dtype) * size)

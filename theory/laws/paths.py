@@ -45,7 +45,7 @@ def path_norm(case: Case) -> Iterator[Balances]:
     if sums is None:
         return
     objective, expected = case.values(case.batch.weights).unsqueeze(1), _column([float(r) for r, _ in sums], case)
-    yield equal("R", objective, expected, bound=_relative(case, 1, expected))
+    yield equal("R", objective, expected, bound=relative_bound(case, 1, expected))
 
 
 @law(
@@ -70,7 +70,7 @@ def path_mass(case: Case) -> Iterator[Balances]:
         places = list(product(*map(range, score.shape[1:])))
         rows = [[float(masses[name][place]) for place in places] for _, masses in sums]
         expected = torch.tensor(rows, dtype=case.dtype, device=score.device)
-        yield equal(f"weight of {name}", score.flatten(1), expected, bound=_relative(case, 1, expected))
+        yield equal(f"weight of {name}", score.flatten(1), expected, bound=relative_bound(case, 1, expected))
 
 
 def _path_sums(case: Case) -> list[Sums] | None:
@@ -87,10 +87,17 @@ def _column(numbers: list[float], case: Case) -> Tensor:
     return torch.tensor(numbers, dtype=case.dtype, device=case.units.device).unsqueeze(1)
 
 
-def _relative(case: Case, more: int, size: Tensor) -> Bound | None:
-    """gamma of 2K and some roundings more, relative to sums in which nothing cancels."""
+def relative_bound(case: Case, more: int, size: Tensor) -> Bound | None:
+    """gamma of 2K and some roundings more, relative to sums in which nothing cancels.
+
+    Infinite, so that nothing is judged, where the scores' own pass may have underflowed.
+    """
     k = case.path_roundings
-    return None if k is None else case.bounded(gamma(2 * k + more, case.dtype) * size.abs())
+    if k is None:
+        return None
+    bound = case.bounded(gamma(2 * k + more, case.dtype) * size.abs())
+    clear = torch.ones_like(bound.exact) if case.flow is None else case.flow.clear
+    return Bound(torch.where(clear.unsqueeze(1), bound.size, torch.inf), bound.exact)
 
 
 @law(
@@ -155,7 +162,7 @@ def _taken_out(case: Case) -> Iterator[tuple[str, int, Tensor, Tensor, Bound | N
         rest = case.values({**case.batch.weights, name: without})
         score = case.scores[name].flatten(1)[:, index]
         size = (whole.abs() + rest.abs() + score.abs()).unsqueeze(1)
-        yield name, index, score.unsqueeze(1), (whole - rest).unsqueeze(1), _relative(case, 2, size)
+        yield name, index, score.unsqueeze(1), (whole - rest).unsqueeze(1), relative_bound(case, 2, size)
 
 
 @law(
@@ -176,7 +183,7 @@ def no_more_than_all(case: Case) -> Iterator[Balances]:
     for name, score in case.scores.items():
         flat = score.flatten(1)
         all_of_it = whole.expand_as(flat)
-        yield at_most(f"weight of {name}", flat, all_of_it, bound=_relative(case, 1, all_of_it + flat.abs()))
+        yield at_most(f"weight of {name}", flat, all_of_it, bound=relative_bound(case, 1, all_of_it + flat.abs()))
 
 
 @law(
@@ -205,7 +212,9 @@ def crossing_multiplicity(case: Case) -> Iterator[Balances]:
         parts = [(case.scores[n] * chosen[n].to(case.scores[n])).flatten(1) for n in pair]
         mass = torch.cat(parts, 1).sum(1, keepdim=True)
         size = (twice + none) / 2 + mass.abs()
-        yield equal("set of weights", mass, (twice - none) / 2, bound=_relative(case, case.total, size), scale=size)
+        yield equal(
+            "set of weights", mass, (twice - none) / 2, bound=relative_bound(case, case.total, size), scale=size
+        )
 
 
 def _multiplied(case: Case, chosen: Mapping[str, Tensor], by: float) -> dict[str, Tensor]:

@@ -178,10 +178,11 @@ def hessian_constraint(case: Case) -> Iterator[Balances]:
     """H (theta_in - theta_out) of a hidden unit is -g on its inputs, g on its outputs, and 0 elsewhere."""
     for unit in _sampled(case, scalable(case), 13):
         found = case.each(lambda problem, masks, j=unit: _constrained(case, problem, masks, j))  # type: ignore[misc]
+        largest = torch.stack([found[f"size/{n}"].amax(1) for n in case.batch.weights]).amax(0).unsqueeze(1)
         for name in case.batch.weights:
             moved, slope, size = (found[f"{part}/{name}"] for part in ("moved", "slope", "size"))
-            # inside a softmax all but a trace of an entry may cancel: measured by the layer's largest
-            scale = torch.where(size > 0, size.amax(1, keepdim=True), 0)
+            # behind a softmax all but a trace of an entry cancels: measured by the largest of the problem
+            scale = torch.where(size > 0, largest, 0)
             yield equal(f"weight of {name} around {place_of(case, unit)}", moved, slope, scale=scale)
 
 

@@ -40,21 +40,25 @@ def _query_key(heads: Heads, q: Fed, k: Fed) -> Iterator[Terms]:
             words = f"{heads.node.where}: queries of channels {_few(left)} = keys of channels {_few(right)}"
             joined = {n: into.get(n, 0) + more.get(n, 0) for n in {**into, **more}}  # one operator may make both
             both = {u: rest.get(u, 0) + besides.get(u, 0) for u in {**rest, **besides}}
-            yield Terms(id, words, into=joined, rest=both)  # type: ignore[arg-type]
-    if direct and k.bias is not None:
-        for c in torch.unique(k.order).tolist():
+            yield Terms(id, words, into=joined, rest=both, site=heads.node.name)  # type: ignore[arg-type]
+    alone = [i for part in _parts(k, k.order.shape[1]) if len(part) == 1 for i in part]
+    if k.bias is not None and (direct or "rotated" in _kinds(k)):  # dimensions that no position turns
+        for c in torch.unique(k.order[:, alone]).tolist():
             mask = torch.zeros(len(k.edge.heads)).double().index_fill(0, torch.tensor([c]), 1)
             words = f"{heads.node.where}: the key bias of channel {c} carries nothing"
-            yield Terms("1b.key_bias", words, rest={(k.edge.node.name, k.bias): mask})
+            yield Terms("1b.key_bias", words, rest={(k.edge.node.name, k.bias): mask}, site=k.edge.node.where)
+
+
+def _kinds(fed: Fed) -> set[str]:
+    return {node.kind for node in fed.way.nodes}
 
 
 def _parts(fed: Fed, width: int) -> list[list[int]]:
     """Dimensions of a head that a rotation mixes: each alone, pairs half a width apart, or all."""
     if fed.way.direct:
         return [[i] for i in range(width)]
-    kinds = {node.kind for node in fed.way.nodes}
     half = width // 2
-    if "rotated" in kinds or ("neg" in kinds and width % 2 == 0):
+    if "rotated" in _kinds(fed) or ("neg" in _kinds(fed) and width % 2 == 0):
         return [[i, i + half] for i in range(half)] + [[i] for i in range(2 * half, width)]
     return [list(range(width))]
 
@@ -73,4 +77,4 @@ def _gains(case: Case, heads: Heads, q: str, k: str) -> Iterator[Terms]:
     for part in pairs if kinds & {"rotated", "neg"} else [[i] for i in range(shape[0])]:
         mask = torch.zeros(shape).double().index_fill(0, torch.tensor(part), 1)
         words = f"{heads.node.where}: gains of queries = gains of keys, of dimensions {', '.join(map(str, part))}"
-        yield Terms("1b.query_key_norm", words, rest={uses[0]: mask, uses[1]: -mask})
+        yield Terms("1b.query_key_norm", words, rest={uses[0]: mask, uses[1]: -mask}, site=f"{q}, {k}")

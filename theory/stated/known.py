@@ -17,7 +17,7 @@ from theory.nullspace import null_space
 from theory.rows import Level, Rows, in_words
 from theory.stated.attention import attention_laws
 from theory.stated.norms import norm_laws
-from theory.stated.terms import Terms, Use, by_tensor, each_alone, unit_laws
+from theory.stated.terms import Terms, Use, by_tensor, each_alone, summed_by_site, unit_laws
 from theory.stated.weights import computed_weight_laws
 from theory.subjects import the_loss
 
@@ -40,14 +40,15 @@ def known_laws(batch: Batch, rows: Rows) -> Known:
     same coefficients (A11: laws hold per use, and autograd gives the sum of the uses).
     """
     graph = batch.network.graph
-    classes = by_tensor(graph) if rows.level is Level.TENSORS else each_alone(graph)
     case = Case(batch, the_loss)
     listed = [
-        *unit_laws(graph, classes, _allowed(graph)),
+        *(unit_laws(graph, each_alone(graph), _allowed(graph)) if rows.level is not Level.TENSORS else ()),
+        *(unit_laws(graph, by_tensor(graph), _allowed(graph)) if rows.level is not Level.ENTRIES else ()),
         *attention_laws(case),
         *norm_laws(case),
         *computed_weight_laws(case),
     ]
+    listed = summed_by_site(listed) if rows.level is Level.TENSORS else listed
     writer = _Writer(graph, rows)
     written = [(t, *found) for t in listed if (found := writer.written(t)) is not None]
     bound = [bool(held.any()) for _, _, held in written]

@@ -37,7 +37,9 @@ def _idle_biases(case: Case) -> Iterator[Terms]:
             for c in range(source.units.numel()):
                 mask = torch.zeros(source.units.numel()).double().index_fill(0, torch.tensor([c]), 1)
                 words = f"{norm.node.where}: the bias of channel {c} before it carries nothing"
-                yield Terms(id, words, rest={(way.start, source.name): mask.reshape(source.units.shape)})
+                yield Terms(
+                    id, words, rest={(way.start, source.name): mask.reshape(source.units.shape)}, site=norm.node.where
+                )
 
 
 def _composed_gains(graph: Graph) -> Iterator[Terms]:
@@ -54,7 +56,7 @@ def _composed_gains(graph: Graph) -> Iterator[Terms]:
             here = unit_terms(graph, chosen_units(graph, [unit]), "1b.gain_and_shift", "")
             words = f"{source.node.where}: gain of unit {unit - graph.junction_of(unit).first} = what leaves"
             rest = {**here.rest, (source.node.name, source.name): (source.units == unit).double()}
-            yield Terms(here.id, words, into=here.into, out=here.out, rest=rest)
+            yield Terms(here.id, words, into=here.into, out=here.out, rest=rest, site=source.node.where)
 
 
 def _scales(graph: Graph) -> Iterator[Terms]:
@@ -70,7 +72,7 @@ def _scales(graph: Graph) -> Iterator[Terms]:
             }
             rest[source.node.name, source.name] = -(source.units == unit).double()
             words = f"{source.node.where}: scale of unit {unit - graph.junction_of(unit).first} = what enters before it"
-            yield Terms("1b.batch_norm_eval", words, into=into, rest=rest)
+            yield Terms("1b.batch_norm_eval", words, into=into, rest=rest, site=source.node.where)
 
 
 def _before(graph: Graph, node: Node) -> set[str] | None:

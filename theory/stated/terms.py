@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from pruning.graph import Edge, Graph, Junction
 
 Use = tuple[str, str]  # a node by name, and the parameter it reads
+Name = TypeVar("Name", str, Use)
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +21,8 @@ class Terms:
 
     into, out: per weighted operator a coefficient for each output channel and each input channel; that of a weight
     is their sum. rest: those of other parameters, entry by entry. flows: those of flows that no parameter carries,
-    by a name for each; laws in which they cancel are what is left.
+    by a name for each; laws in which they cancel are what is left. site: laws of one site and number are parts of
+    one, and may be summed.
     """
 
     id: str
@@ -28,15 +31,44 @@ class Terms:
     out: Mapping[str, Tensor] = field(default_factory=dict)
     rest: Mapping[Use, Tensor] = field(default_factory=dict)
     flows: Mapping[str, float] = field(default_factory=dict)
+    site: str = ""
+
+    def plus(self, other: Terms) -> Terms:
+        """Both laws as one."""
+        return replace(
+            self,
+            words=f"all of {self.site}: {self.words.rpartition(': ')[2]}",
+            into=_sum(self.into, other.into),
+            out=_sum(self.out, other.out),
+            rest=_sum(self.rest, other.rest),
+            flows={n: self.flows.get(n, 0) + other.flows.get(n, 0) for n in {**self.flows, **other.flows}},
+        )
 
 
-def unit_terms(graph: Graph, chosen: Tensor, id: str, words: str, **more: Mapping[str, float]) -> Terms:
+def _sum(a: Mapping[Name, Tensor], b: Mapping[Name, Tensor]) -> dict[Name, Tensor]:
+    return {n: a[n] + b[n] if n in a and n in b else a[n] if n in a else b[n] for n in {**a, **b}}
+
+
+def summed_by_site(laws: Iterable[Terms]) -> list[Terms]:
+    """The laws of each site as one."""
+    found: dict[tuple[str, str], Terms] = {}
+    single: list[Terms] = []
+    for law in laws:
+        key = law.id, law.site
+        if not law.site:
+            single.append(law)
+        else:
+            found[key] = found[key].plus(law) if key in found else law
+    return [*single, *found.values()]
+
+
+def unit_terms(graph: Graph, chosen: Tensor, id: str, words: str, flows: Mapping[str, float] | None = None) -> Terms:
     """What enters units less what leaves them, each as often as `chosen` (units,) says."""
     leaving = chosen @ passed_on(graph).mT
     into = {e.node.name: chosen[e.heads] for e in graph.edges}
     out = {e.node.name: -leaving[e.tails] for e in graph.edges}
     rest = {(s.node.name, s.name): chosen[s.units] for s in graph.entering}
-    return Terms(id, words, _some(into), _some(out), {u: t for u, t in rest.items() if bool(t.any())}, **more)
+    return Terms(id, words, _some(into), _some(out), {u: t for u, t in rest.items() if bool(t.any())}, flows or {})
 
 
 def _some(found: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -40,7 +40,7 @@ def _of_degree_zero(case: Case, user: Node, made: Node) -> Iterator[Terms]:
     for row in rows:
         mask = ones if row is None else torch.zeros_like(ones).index_fill(0, torch.tensor([row]), 1)
         words = f"{user.where}: {'the weight' if row is None else f'the direction of row {row}'} carries nothing in all"
-        yield Terms(_id(made), words, rest={(made.name, name): mask})
+        yield Terms(_id(made), words, rest={(made.name, name): mask}, site=made.name)
 
 
 def _passed_through(case: Case, user: Node, made: Node, read: dict[int, str], excused: set[str]) -> Iterator[Terms]:
@@ -69,7 +69,7 @@ def _passed_through(case: Case, user: Node, made: Node, read: dict[int, str], ex
         if gain is not None:
             rest[made.name, gain] = mask.unsqueeze(1)
         words = f"{user.where}: gain and bias of row {', '.join(map(str, rows.tolist()))} = what leaves"
-        yield Terms(id, words, into=here.into, out=here.out, rest=rest, flows=flows)
+        yield Terms(id, words, into=here.into, out=here.out, rest=rest, flows=flows, site=user.name)
 
 
 def _read_by_one(case: Case, user: Node, made: Node, gain: str) -> Iterator[Terms]:
@@ -85,4 +85,4 @@ def _read_by_one(case: Case, user: Node, made: Node, gain: str) -> Iterator[Term
         mask = (torch.arange(len(case.batch.fixed[gain][0])) == row).double()
         rest = {(made.name, gain): mask.unsqueeze(1), **{(user.name, b): mask for b in parameters_of(user)}}
         words = f"{user.where}: gain and bias of row {row} = what leaves"
-        yield Terms(_id(made), words, out={edge.node.name: -(numbers[:, 0] == row).double()}, rest=rest)
+        yield Terms(_id(made), words, out={edge.node.name: -(numbers[:, 0] == row).double()}, rest=rest, site=user.name)
