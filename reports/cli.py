@@ -98,6 +98,7 @@ def verify(
             where,
             live.step,
             live.verdict,
+            proofs=bool(others),
         )
     names = [*references, *(subject.name for subject in others)]
     named = [{**record, "reference": name} for record, name in zip(run.pruners, names, strict=True)]
@@ -235,7 +236,8 @@ def list_(
     if laws:
         rows = [described(law) for law in catalogue().values()]
         if not as_json:
-            return _print_table(["id", "law", "of", "evidence", "catches", "statement"], map(terminal.law_row, rows))
+            sys.stdout.write(terminal.law_table(rows))
+            return None
         return _print_json(rows)
     claims = {p.name: sorted(c.value for c in p.claims) for p in built_in_pruners().values()}
     networks = {"families": list(families()), "models": list(models())}

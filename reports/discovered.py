@@ -111,6 +111,8 @@ def _record(found: Discovery) -> dict[str, Any]:
         "convincing": found.convincing,
         "gap": found.space.gap,
         "gap needed": found.space.needed,
+        "first value that does not count": found.space.left,
+        "rounding": found.space.noise,
         "residual on fresh samples": found.fresh,
         "found": len(found.laws),
         "explained": len(found.laws) - len(found.unexplained),
@@ -195,8 +197,9 @@ def _doubt(one: dict[str, Any]) -> str:
     if one["samples"] <= one["rows"]:
         return f"only {one['samples']} samples were not all 0, fewer than rows: nothing flows, or it saturates"
     return (
-        f"no fall of the singular values reaches {one['gap needed']:.1e}, which rounding asks for; "
-        "near-laws, such as those before a norm with a small eps, blur it"
+        f"the singular values fall by {one['gap']:.1e} to {one['first value that does not count']:.1e}; that rounding "
+        f"alone is left is sure from {one['gap needed']:.1e} and {one['rounding']:.1e} on. Near-laws, such as those "
+        "before a norm with a small eps, blur it"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -38,6 +38,7 @@ class LawEntry:
     needs: list[str]
     grades: list[str]
     impostor: str
+    families: list[str] = field(default_factory=list)
     proof: ProofEntry | None = None
     folklore: str | None = None
 

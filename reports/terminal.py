@@ -13,6 +13,7 @@ from rich.table import Table
 from reports.failure import message
 from reports.pairs import untested
 from theory.law import Law
+from theory.networks import built_in as built_in_families
 from theory.proofs import PROOFS, prove
 from theory.search import breaks_outside, refutes
 from theory.verdict import Outcome, Run, Standing, Verdict, Witness, overall, standing
@@ -96,10 +97,16 @@ def failure_text(law: Law, pruner: str, witness: Witness, where: str) -> str:
     )
 
 
-def law_row(law: dict[str, Any]) -> list[str]:
-    """A law in the table of laws."""
-    of = law["claim"] or {"scores": "any pruner", "trace": "any pruner"}.get(law["subject"], law["subject"])
-    return [law["id"], law["name"], of, ", ".join(law["grades"]), law["impostor"], law["statement"]]
+def law_table(laws: list[dict[str, Any]]) -> str:
+    """The laws for people: whom each binds, its grades of evidence, the families it speaks of, what it catches."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "law", "of", "evidence", "families", "catches"):
+        table.add_column(column, no_wrap=True)
+    for law in laws:
+        of = law["claim"] or {"scores": "any pruner", "trace": "any pruner"}.get(law["subject"], law["subject"])
+        count = f"{len(law['families'])} of {len(built_in_families())}"
+        table.add_row(law["id"], law["name"], of, ", ".join(law["grades"]), count, law["impostor"])
+    return _drawn(table) + "(what each says: prunelaws explain LAW; as data, families by name: --json)\n"
 
 
 def explanation(law: Law) -> str:

@@ -133,8 +133,9 @@ def unit_balances(
     scale: Tensor,
     units: Tensor | None = None,
     bound: Bound | None = None,
+    sides: tuple[str, str] = ("in", "out"),
 ) -> Balances:
-    """Equations between the two sides of each unit, named by its layer."""
+    """Equations of two sides at each unit, named by its layer."""
     chosen = case.units if units is None else units
     return equal(
         name,
@@ -142,7 +143,9 @@ def unit_balances(
         out,
         bound=bound,
         scale=scale,
-        label=lambda b, u: f"{name}, {place_of(case, int(chosen[u]))}: {' in, '.join(told(into[b, u], out[b, u]))} out",
+        label=lambda b, u: (
+            f"{name}, {place_of(case, int(chosen[u]))}: {f' {sides[0]}, '.join(told(into[b, u], out[b, u]))} {sides[1]}"
+        ),
     )
 
 

@@ -95,6 +95,7 @@ class Case:
         own = {
             Trait.SMALL: self.batch.shape is not None,
             Trait.GENERIC: self.generic,
+            Trait.MONOTONE: self._is_monotone,
             Trait.SOFTMAX: crossed and last_layer(self.graph) is not None,
         }
         return frozenset(traits_of(self.graph) | {trait for trait, holds in own.items() if holds})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +17,7 @@ from pruning.pruner import Pruner, State
 from theory.architecture import Architecture
 from theory.case import Case
 from theory.explaining import Explained, Found, explained
-from theory.nullspace import NullSpace, columns_for, null_space
+from theory.nullspace import SPARE, NullSpace, columns_for, null_space
 from theory.rows import Level, Rows, rows_of
 from theory.stated.known import known_laws
 from theory.subjects import the_loss
@@ -25,7 +25,7 @@ from theory.subjects import the_loss
 Progress = Callable[[str, int, int], None]  # what is being done; steps done, steps in all
 PATIENCE = 64  # times as many samples as are wanted, before too few of them carry anything
 NUMBERS_AT_ONCE = 2**22  # parameters of the problems that are scored together
-FRESH = 32  # samples that had no part in finding the laws
+DOUBLINGS = 6  # of the samples, while fresh ones show that a law was an accident
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,43 +74,60 @@ def discover(
     scorer fails.
     """
     start, tell = time.perf_counter(), progress or (lambda what, done, steps: None)
-    source, graph = torch.Generator().manual_seed(seed), architecture.batch.network.graph
+    graph = architecture.batch.network.graph
     spoken = set(architecture.shapes if pruner.objective is not None else graph.weights)
     rows = rows_of(graph, {n: s for n, s in architecture.shapes.items() if n in spoken}, level)
-    samples = torch.cat(list(_samples(architecture, pruner, rows, source, columns_for(rows.size), tell)))
-    live = (samples != 0).any(0)
-    tell(f"{architecture.name}: null space of {int(live.sum()):,} rows", 0, 0)
-    space = null_space(samples[:, live])
+    sampler = Sampler(architecture, pruner, rows, torch.Generator().manual_seed(seed), tell)
+    samples, fresh = sampler.taken(columns_for(rows.size)), sampler.taken(rows.size + SPARE)
+    for _ in range(DOUBLINGS):
+        live = (samples != 0).any(0)
+        tell(f"{architecture.name}: null space of {int(live.sum()):,} rows", 0, 0)
+        space = null_space(samples[:, live], scaled=True)
+        left = _residual(space.basis, fresh[:, live])
+        if left <= space.slack or not space.enough:
+            break
+        samples = torch.cat([samples, fresh])  # a piece of the network that few samples show was not seen before
+        samples, fresh = torch.cat([samples, sampler.taken(len(samples))]), sampler.taken(rows.size + SPARE)
     basis = explained(rows, live, space, known_laws(architecture.batch, rows))
-    fresh = torch.cat(list(_samples(architecture, pruner, rows, source, FRESH, tell)))
     return Discovery(
         architecture=architecture,
         rows=rows,
         space=space,
         basis=basis,
-        fresh=_residual(basis.laws, fresh),
+        fresh=left,
         idle=tuple(b.name for b, span in rows.spans() if not bool(live[span].any())),
         seconds=time.perf_counter() - start,
     )
 
 
-def _samples(
-    architecture: Architecture, pruner: Pruner, rows: Rows, source: torch.Generator, wanted: int, tell: Progress
-) -> Iterator[Tensor]:
-    """Samples until `wanted` of them are not all zero, or patience ends.
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """Draws problems of an architecture and scores them."""
 
-    Without an objective there may be chance in the scores: then each problem has a seed of its own.
-    """
-    alone = pruner.objective is None
-    size = 1 if alone else max(1, min(wanted, NUMBERS_AT_ONCE // max(architecture.numbers, 1)))
-    found = drawn = 0
-    while found < wanted and drawn < PATIENCE * wanted:
-        tell(f"{architecture.name}: scoring", found, wanted)
-        with sdpa_kernel(SDPBackend.MATH):  # the others score problem by problem, and warn of it
-            batch = replace(architecture.drawn(size, source), seed=drawn)
-            made = rows.of(_saliencies(Case(batch, pruner)))
-        drawn, found = drawn + size, found + int((made != 0).any(1).sum())
-        yield made
+    architecture: Architecture
+    pruner: Pruner
+    rows: Rows
+    source: torch.Generator
+    tell: Progress
+
+    def taken(self, wanted: int) -> Tensor:
+        """Samples (columns, rows) until `wanted` of them are not all zero, or patience ends. Raises ScoreError.
+
+        Without an objective there may be chance in the scores: then each problem has a seed of its own.
+        """
+        alone = self.pruner.objective is None
+        size = 1 if alone else max(1, min(wanted, NUMBERS_AT_ONCE // max(self.architecture.numbers, 1)))
+        found, drawn, parts = 0, 0, list[Tensor]()
+        while found < wanted and drawn < PATIENCE * wanted:
+            self.tell(f"{self.architecture.name}: scoring", found, wanted)
+            batch = replace(self.architecture.drawn(size, self.source), seed=self._seed())
+            with sdpa_kernel(SDPBackend.MATH):  # the others score problem by problem, and warn of it
+                parts.append(self.rows.of(_saliencies(Case(batch, self.pruner))))
+            drawn, found = drawn + size, found + int((parts[-1] != 0).any(1).sum())
+        return torch.cat(parts)
+
+    def _seed(self) -> int:
+        return int(torch.randint(2**31, (), generator=self.source))
 
 
 def _saliencies(case: Case) -> dict[str, Tensor]:
@@ -146,10 +163,9 @@ def _scores(case: Case, problem: Problem, masks: Masks) -> dict[str, Tensor]:
     return call_scorer(case.pruner, network, State(weights, masks), Probe(problem))
 
 
-def _residual(laws: tuple[Found, ...], samples: Tensor) -> float:
-    """The largest relative residual of a law on samples that had no part in finding it."""
-    if not laws:
+def _residual(vectors: Tensor, samples: Tensor) -> float:
+    """The largest relative residual of vectors of norm 1 on samples."""
+    if not len(vectors) or not len(samples):
         return 0.0
-    vectors = torch.stack([law.vector for law in laws])
-    left, size = (samples @ vectors.mT).abs(), samples.norm(dim=1, keepdim=True) * vectors.norm(dim=1)
+    left, size = (samples @ vectors.mT).abs(), samples.norm(dim=1, keepdim=True)
     return float((left / torch.where(size > 0, size, 1)).max())

@@ -23,7 +23,7 @@ class Flow:
     value: R; output, input: <y, dR/dy> and <x, dR/dx> with their rounding errors; bias: per source
     b * dR/db, entry by entry; mass: per unit the absolute saliency around it; bound: per unit the rounding of
     its balance; total: the absolute saliency of all weights; exact: 1 where every number on the way
-    was an integer small enough; clear: where no product of two numbers on the way can have underflowed.
+    was an integer small enough; clear: where no product on the way, nor a score, can have underflowed.
     """
 
     value: Tensor
@@ -137,7 +137,7 @@ class _Reader:
         total = torch.stack([t.sum() for t, _ in self.absolute.values()]).sum()
         exact = self._exact(total)
         least = least_magnitude([*self.weights.values(), *self.values.values(), *self.slopes.values()])
-        clear = least.square() > torch.finfo(self.dtype).smallest_normal
+        clear = least**3 > torch.finfo(self.dtype).smallest_normal  # a score is a product of three
         return Flow(value, output, output_error, input_, input_error, bias, mass, bound, total, exact, clear)
 
     def _absolute(self, edge: Edge) -> tuple[Tensor, Tensor]:

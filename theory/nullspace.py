@@ -32,13 +32,14 @@ def memory(rows: int) -> int:
 class NullSpace:
     """basis: (dimension, rows), orthonormal. values: singular values over the largest, largest first.
 
-    gap: the last one that counts over the first that does not. needed: what the gap must at least be. noise: what
-    rounding alone may leave. sampled: columns that were not all zero.
+    gap: the last one that counts over the first that does not, `left`, which must be no more than `noise`, what
+    rounding alone may leave; needed: what the gap must at least be. sampled: columns that were not all zero.
     """
 
     basis: Tensor
     values: Tensor
     gap: float
+    left: float
     needed: float
     noise: float
     sampled: int
@@ -56,7 +57,7 @@ class NullSpace:
     @property
     def convincing(self) -> bool:
         """Whether rank and null space are told apart beyond what rounding could do."""
-        return self.enough and self.gap >= self.needed
+        return self.enough and self.gap >= self.needed and self.left <= self.noise
 
     @property
     def slack(self) -> float:
@@ -64,8 +65,10 @@ class NullSpace:
         return math.sqrt(self.noise)
 
 
-def null_space(samples: Tensor) -> NullSpace:
-    """The left null space of samples (columns, rows), each column scaled to norm 1 and left out where it is all zero.
+def null_space(samples: Tensor, scaled: bool = False) -> NullSpace:
+    """The left null space of samples (columns, rows), each scaled to norm 1 and left out where it is all zero.
+
+    scaled: they are, to the norm of what was summed to get them, for cancellation would magnify rounding.
 
     The rank is where the singular values fall most. An SVD of n rows is exact for a matrix that differs by about
     n u of the norm (Golub and Van Loan, 5.5.8), so below that nothing counts as a fall, and as for the order
@@ -73,11 +76,13 @@ def null_space(samples: Tensor) -> NullSpace:
     """
     size = samples.norm(dim=1)
     columns = samples[(size > 0) & size.isfinite()]
-    columns = columns / columns.norm(dim=1, keepdim=True)
+    columns = columns if scaled else columns / columns.norm(dim=1, keepdim=True)
     rows = samples.shape[1]
     noise = max(len(columns), rows, 1) * unit_roundoff(samples.dtype)
     if not rows or not len(columns):
-        return NullSpace(torch.eye(rows, dtype=samples.dtype), torch.zeros(rows), 0.0, noise**-0.5, noise, len(columns))
+        return NullSpace(
+            torch.eye(rows, dtype=samples.dtype), torch.zeros(rows), 0.0, 0.0, noise**-0.5, noise, len(columns)
+        )
     square = torch.linalg.qr(columns, mode="r").R if len(columns) > rows else columns
     _, found, right = torch.linalg.svd(square, full_matrices=True)
     values = torch.zeros(rows, dtype=samples.dtype)
@@ -90,6 +95,7 @@ def null_space(samples: Tensor) -> NullSpace:
         basis=right[rank:],
         values=values,
         gap=float(values[rank - 1]) / max(left, floor),
+        left=left,
         needed=noise**-0.5,
         noise=noise,
         sampled=len(columns),

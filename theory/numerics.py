@@ -47,9 +47,9 @@ def eta(dtype: torch.dtype) -> float:
 
 
 def least_magnitude(tensors: Iterable[Tensor]) -> Tensor:
-    """The smallest absolute value that is not 0; infinite where all are."""
+    """The smallest absolute value that is not 0; infinite where all are, or where no tensor holds real numbers."""
     found = [torch.where(t == 0, torch.inf, t.abs()).amin() for t in tensors if t.numel() and t.is_floating_point()]
-    return torch.stack([torch.tensor(torch.inf, dtype=f.dtype, device=f.device) for f in found[:1]] + found).amin()
+    return torch.stack(found).amin() if found else torch.tensor(torch.inf, dtype=torch.float64)
 
 
 def safe_from_underflow(values: Tensor) -> Tensor:

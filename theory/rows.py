@@ -83,8 +83,15 @@ class Rows:
         return sum(b.size for b in self.blocks)
 
     def of(self, saliencies: Tensors) -> Tensor:
-        """Saliencies, each (batch, *shape), as (batch, rows)."""
-        return torch.cat([block.of(saliencies[block.name]) for block in self.blocks], dim=1)
+        """Saliencies, each (batch, *shape), as (batch, rows), over the norm of all of the problem's entries."""
+        size = torch.stack([s.flatten(1).norm(dim=1) for n, s in saliencies.items() if n in self.names]).norm(dim=0)
+        found = torch.cat([block.of(saliencies[block.name]) for block in self.blocks], dim=1)
+        return found / torch.where(size > 0, size, 1).unsqueeze(1)
+
+    @property
+    def names(self) -> set[str]:
+        """The parameters that rows are made of."""
+        return {block.name for block in self.blocks}
 
     def spans(self) -> Iterable[tuple[Block, slice]]:
         """Each block and where its rows are."""

@@ -39,6 +39,13 @@ def recorded() -> Scope:
     return found
 
 
+def families_of(law: str) -> list[str]:
+    """The families on which a law says something of one of the built-in subjects."""
+    checked = {Outcome.HELD.value, Outcome.BROKEN.value}
+    found = {name for laws in recorded().values() for name, o in laws.get(law, {}).items() if o in checked}
+    return [name for name in families() if name in found]
+
+
 def measured() -> Iterator[tuple[str, str, str, str]]:
     """(subject, law, family, outcome) of all that is in scope now."""
     corpus = load_corpus()

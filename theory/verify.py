@@ -24,6 +24,7 @@ from theory.networks.batch import Batch
 from theory.networks.family import Family
 from theory.proofs import PROOFS, prove
 from theory.proofs.statement import Proof
+from theory.scope import families_of
 from theory.search import Budget, Ground, family_ground, search
 from theory.subjects import Stepper, Subjected
 from theory.verdict import Run, RunRecord, Verdict
@@ -71,11 +72,12 @@ def verify(
     device: torch.device,
     progress: Progress,
     on_verdict: OnVerdict,
+    proofs: bool = False,
 ) -> Run:
     """Check every law for every subject on every family, and along each pruner's run of every model.
 
-    A witness found for one family serves the others as the corpus does. Nothing is printed; `progress`
-    and `on_verdict` are told what happens.
+    `proofs` has the laws proved as well. A witness found for one family serves the others as the corpus
+    does. Nothing is printed; `progress` and `on_verdict` are told what happens.
     """
     known = dict(corpus)
     verdicts: list[Verdict] = []
@@ -94,7 +96,7 @@ def verify(
                 on_verdict(verdict)
     run = Run(
         provenance=provenance(budget, device),
-        laws=[described(law, _proof(law, progress)) for law in laws.values()],
+        laws=[described(law, _proof(law, progress) if proofs else None) for law in laws.values()],
         pruners=[_subject_record(s) for s in subjects],
         verdicts=verdicts,
         runs=records,
@@ -227,6 +229,7 @@ def described(law: Law, proof: Proof | None = None) -> dict[str, object]:
         "given": sorted(claim.value for claim in law.given),
         "grades": [grade.value for grade in grades],
         "impostor": law.impostor.name,
+        "families": families_of(law.name),
         "proof": asdict(proof) if proof else None,
         "folklore": f"{law.folklore.statement} Breaks on {law.folklore.breaks_on[1]}" if law.folklore else None,
     }

@@ -71,7 +71,7 @@ def test_the_list_of_laws_is_complete(run: Run) -> None:
     rows = json.loads(run("list", "--laws", "--json").out)
     assert [row["name"] for row in rows] == list(catalogue())
     assert {"id", "name", "statement", "source", "subject", "claim", "grades"} <= set(rows[0])
-    assert all(row["name"] in run("list", "--laws").out for row in rows[:3])
+    assert all(row["name"] in run("list", "--laws").out for row in rows)
 
 
 def test_the_list_of_what_is_built_in(run: Run) -> None:

@@ -134,6 +134,7 @@ def test_a_model_is_verified_along_a_run(run: Run) -> None:
         "union_bound": "held",
         "exact_budget": "held",
         "nested_masks": "held",
+        "idempotence": "held",
         "maximal_critical_compression": "",
     }
 
@@ -180,10 +181,12 @@ def test_what_a_scorer_prints_stays_out_of_the_result(run: Run) -> None:
     assert "noise" in ended.err
 
 
-def test_units_that_are_joined_in_unknown_ways_are_left_out_and_named(run: Run) -> None:
-    ended = run("verify", "synflow", "snip", "--model", "mine.py:joined", "--rounds", "4", *QUICK)
-    assert ended.status == 0
-    assert "cat is not known to be positively homogeneous" in ended.err
+def test_units_that_a_sort_joins_are_named_and_what_is_concatenated_is_understood(run: Run) -> None:
+    quick = ("--laws", "A1,B12c,S1", "--rounds", "4", *QUICK)
+    ended = run("verify", "synflow", "snip", "--model", "mine.py:joined", *quick)
+    assert ended.status == 0 and "not known" not in ended.err
+    ended = run("verify", "synflow", "--model", "mine.py:curved", *quick)
+    assert ended.status == 0 and "softmax is not known to be positively homogeneous" in ended.err
 
 
 @pytest.mark.parametrize("where", [(), ("--model", "mine.py:small", "--rounds", "4")])

@@ -141,8 +141,16 @@ def gate_gradient(case: Case) -> Iterator[Balances]:
     signed = {**case.scores, **case.bias_flows}
     bound = _at(_gate_bound(case, gates["terms"]), units)
     for side, sums in (("in", entering(case.graph, signed)), ("out", case.graph.outgoing(case.scores))):
-        name, size = f"gate, against what goes {side}", case.absolute[:, units]
-        yield unit_balances(case, name, gates["slopes"][:, units], sums[:, units], size, units, bound)
+        yield unit_balances(
+            case,
+            "gate",
+            gates["slopes"][:, units],
+            sums[:, units],
+            case.absolute[:, units],
+            units,
+            bound,
+            ("at the gate", side),
+        )
 
 
 def _exit(junction: Junction) -> str | None:

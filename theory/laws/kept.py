@@ -137,7 +137,8 @@ def _live_paths(case: Case, there: Mapping[str, Tensor]) -> Iterator[Balances]:
     present = {n: (w != 0).to(w) for n, w in case.batch.weights.items()}
     counts = replace(case, batch=replace(case.batch, weights=present), pruner=synflow).scores
     for name, live in there.items():
-        wrong = (live != (counts[name] != 0)).flatten(1).to(case.dtype)
+        clear = torch.tensor(False) if case.flow is None else case.flow.clear.unsqueeze(1)
+        wrong = ((live != (counts[name] != 0)).flatten(1) & clear).to(case.dtype)
         yield none_of(
             f"weight of {name}",
             wrong,

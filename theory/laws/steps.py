@@ -98,7 +98,9 @@ def nesterov_law(case: Case) -> Iterator[Balances]:
 def _compared(taken: Taken, name: str, left: Tensor, right: Tensor, per: float = 1.0) -> Balances:
     m = taken.reach()
     scale = taken.around(times(m, m)) / per
-    return unit_balances(taken.case, name, left, right, scale, bound=taken.bound(per))
+    return unit_balances(
+        taken.case, name, left, right, scale, bound=taken.bound(per), sides=("after the step", "by the law")
+    )
 
 
 @law(

@@ -78,9 +78,8 @@ class _Writer:
 
     def written(self, terms: Terms) -> tuple[Tensor, Tensor] | None:
         """(rows,) and what must be 0; None where rows are too coarse, or a parameter of the law has none."""
-        named = {block.name for block in self.rows.blocks}
         spoken = {self.edges[n].weight for n in {**terms.into, **terms.out}} | {name for _, name in terms.rest}
-        if spoken - named:
+        if spoken - self.rows.names:
             return None
         vector, differ = torch.zeros(self.rows.size).double(), []
         for block, span in self.rows.spans():

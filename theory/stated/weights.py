@@ -47,7 +47,8 @@ def _passed_through(case: Case, user: Node, made: Node, read: dict[int, str], ex
     """What enters is the flow of the operator, that of its gains where it has them; with the bias it leaves."""
     graph, id = case.graph, _id(made)
     start, end = (torch.unique(graph.places[v]).tolist() for v in (user.values()[0], user.name))
-    if balanced_but_for(graph, start, excused):
+    fed = {u for made in read.values() for u in torch.unique(graph.places[made]).tolist()}  # that law says it below
+    if not fed & set(start) and balanced_but_for(graph, start, excused):
         yield unit_terms(graph, chosen_units(graph, start), id, "", flows={user.name: -1.0})
     gain = parameters_of(made)[1] if made.kind == "weight_normed" else None
     if gain is not None:
