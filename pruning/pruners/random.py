@@ -15,5 +15,12 @@ def noise(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
 random = scored(
     "random",
     noise,
-    claims={Claim.POSITIVE, Claim.DATA_FREE, Claim.EXACT_BUDGET, Claim.NESTED_MASKS, Claim.DETERMINISTIC},
+    claims={
+        Claim.POSITIVE,
+        Claim.DATA_FREE,
+        Claim.EXACT_BUDGET,
+        Claim.NESTED_MASKS,
+        Claim.IDEMPOTENT,
+        Claim.DETERMINISTIC,
+    },
 )

@@ -72,11 +72,11 @@ def changes_default_dtype(network, state, probe):
 def quitting_model():
     raise SystemExit(0)
 
-double_def curved():
+def curved():
     layers = torch.nn.Linear(4, 3), torch.nn.Softmax(1), torch.nn.Linear(3, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)
     return torch.nn.Sequential(*layers), torch.ones(1, 4)
 
-liar = scored("double liar", in_double, claims={Claim.NEURON_CONSERVED})
+double_liar = scored("double liar", in_double, claims={Claim.NEURON_CONSERVED})
 late_reader = scored("late reader", reads_data_once_pruned, claims={Claim.DATA_FREE})
 untestable = scored("untestable", magnitude, claims={Claim.LEAVE_ONE_OUT})
 

@@ -43,7 +43,7 @@ def test_a_full_disk_is_said_in_one_line(run: Run, folder: Path, monkeypatch: py
 
 
 def test_a_fault_of_our_own_is_called_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*anything: object) -> None:
+    def broken(*anything: object, **more: object) -> None:
         raise AssertionError("not what we thought")
 
     monkeypatch.setattr("theory.verify.verify", broken)

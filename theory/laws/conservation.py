@@ -158,33 +158,32 @@ def layer_conservation(case: Case) -> Iterator[Balances]:
     subject=Subject.SCORES,
     claim=Claim.LAYER_CONSERVED,
     needs={Trait.HOMOGENEOUS, Trait.CHAIN},
-    needs_objective=True,
     source="Tanaka et al. 2020, section 4: average saliency against layer size, for chains without biases",
     impostor=over_fan_in,
     breaks_on=(synflow, tanh_net),
-    grades=GRADES,
+    grades=(Grade.ROUNDED, Grade.ORDER),
 )
 def layer_mean(case: Case) -> Iterator[Balances]:
-    """Without biases, a layer's mean saliency is <y, dR/dy> over its number of weights."""
-    if case.flow is None:
+    """Without biases, a layer's mean saliency is what enters the output over its number of weights."""
+    if not _biases_are_known(case):
         return
-    free = _column((case.entering == 0).all(-1))
+    free, end = _column((case.entering == 0).all(-1)), _column(_at_output(case))
     for name, score in case.scores.items():
         count, flat = score[0].numel(), score.flatten(1)
         bound = case.cut_bound()
         yield equal(
             f"mean of layer {name}",
             flat.mean(1, keepdim=True),
-            _column(case.flow.output) / count,
-            # a mean and a quotient round once each beyond the sums
-            bound=None if bound is None else Bound(_rounded_twice(case, flat, bound.size / count), bound.exact & False),
+            end / count,
+            bound=None if bound is None else _of_quotients(case, flat, end, bound.size / count),
             scale=torch.where(free, _whole(case) / count, 0),
         )
 
 
-def _rounded_twice(case: Case, flat: Tensor, size: Tensor) -> Tensor:
-    largest = flat.abs().mean(1, keepdim=True) + _column(case.flow.output).abs() if case.flow is not None else size
-    return size + gamma(3, case.dtype) * largest
+def _of_quotients(case: Case, flat: Tensor, end: Tensor, size: Tensor) -> Bound:
+    """A mean and a quotient round once each beyond the sums, integers or not."""
+    terms = flat.abs().mean(1, keepdim=True) + end.abs() / flat.shape[1]
+    return Bound(size + gamma(3, case.dtype) * terms, torch.zeros(len(flat), dtype=torch.bool))
 
 
 @law(

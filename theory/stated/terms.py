@@ -37,7 +37,7 @@ class Terms:
         """Both laws as one."""
         return replace(
             self,
-            words=f"all of {self.site}: {self.words.rpartition(': ')[2]}",
+            words=f"{self.site}, summed over parts such as: {self.words.rpartition(': ')[2]}",
             into=_sum(self.into, other.into),
             out=_sum(self.out, other.out),
             rest=_sum(self.rest, other.rest),
