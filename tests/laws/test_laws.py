@@ -18,6 +18,7 @@ CONSERVATION = {
     "neuron_conservation_by_degree",
     "boundary_conservation",
     "layer_conservation",
+    "layer_mean",
     "random_cut",
 }
 RESCALING = {"neuron_rescaling", "power_of_two_rescaling"}
@@ -25,7 +26,7 @@ RESCALING = {"neuron_rescaling", "power_of_two_rescaling"}
 # What each pruner does not claim and breaks; everything else that is in scope must hold.
 BROKEN = {
     "synflow": set(),
-    "snip": CONSERVATION | {"layer_mean", "sign_flips", "data_free", "maximal_critical_compression"},
+    "snip": CONSERVATION | {"sign_flips", "data_free", "maximal_critical_compression"},
     "grasp": CONSERVATION | RESCALING | {"sign_flips", "positivity", "data_free", "maximal_critical_compression"},
     "magnitude": CONSERVATION | RESCALING | {"layer_scaling", "maximal_critical_compression"},
     "random": CONSERVATION | {"layer_scaling", "unit_permutation", "zero_when_masked", "maximal_critical_compression"},
