@@ -135,9 +135,13 @@ def _by_gain(high: Balances, low: Balances, result: Judgement) -> None:
 
 
 def _is_flow(high: Balances, low: Balances) -> Tensor:
-    """Where both precisions see as much: what shrinks with the precision is rounding, and no balance of flows."""
-    fine, coarse = high.scale.double(), low.scale.double()
-    return (coarse <= 2 * fine) & (fine <= 2 * coarse)
+    """Where both precisions see about as much: what shrinks with the precision is rounding, and no balance of flows.
+
+    Rounding shrinks by twice ORDER_BITS; a quarter of that is enough to tell, and leaves a true law, whose
+    residual is rounding beside the flow, three quarters to gain.
+    """
+    fine, coarse, factor = high.scale.double(), low.scale.double(), 2 ** (ORDER_BITS / 2)
+    return (coarse <= factor * fine) & (fine <= factor * coarse)
 
 
 def _count(balances: Balances, checked: Tensor, exact: Tensor, grade: Grade, result: Judgement) -> None:

@@ -1,5 +1,8 @@
 """What the families draw: the same for the same seed, wide and deep enough, and only the numbers they promise."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -21,6 +24,21 @@ def test_one_seed_means_one_set_of_problems(family):
     one, two, other = (family.batch(shape, s, 5).stacked() for s in (seed, seed, seed + 1))
     assert one.keys() == two.keys() and all(torch.equal(one[n], two[n]) for n in one)
     assert any(not torch.equal(one[n], other[n]) for n in one)
+
+
+DRAWN_BY = """
+import {modules}
+from theory.networks import built_in
+from theory.networks.family import examples
+print([examples(family, 12, 3) for family in built_in().values()])
+"""
+
+
+def test_one_seed_means_one_set_of_shapes_whatever_else_is_loaded():
+    """Hypothesis draws constants that it finds in loaded modules, unless it is told not to."""
+    programs = [DRAWN_BY.format(modules=m) for m in ("sys", "theory.laws.attention, reports.cli, theory.proofs.norms")]
+    drawn = {subprocess.run([sys.executable, "-c", p], check=True, capture_output=True).stdout for p in programs}
+    assert len(drawn) == 1
 
 
 @pytest.mark.parametrize("name", ["dense, integer", "dense, real", "hostile (tanh, GELU)"])

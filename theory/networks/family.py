@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from theory.networks.batch import Batch, batch_of
+from theory.networks.drawing import BACKEND
 from theory.networks.shape import Shape
 
 Draw = Callable[[tuple[int, ...], torch.Generator], Tensor]
@@ -58,6 +59,7 @@ def examples(family: Family, count: int, seed: int) -> tuple[tuple[Shape, int], 
     @hypothesis_seed(seed)
     @settings(
         max_examples=count,
+        backend=BACKEND,
         database=None,
         deadline=None,
         phases=[Phase.generate],
