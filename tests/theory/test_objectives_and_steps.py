@@ -67,10 +67,10 @@ def test_law_breaks_outside_its_hypotheses(name):
 
 @pytest.mark.parametrize("name", LAWS)
 def test_no_false_alarm(name):
-    """360 problems of each family: none is broken, and the order gained is that of an identity."""
+    """180 problems of each family: none is broken, and the order gained is that of an identity."""
     law, checked, gains, margins = LAWS[name], 0, [], []
     for family in built_in().values():
-        for case in cases(family, correct(law), 6, 60, seed=5):
+        for case in cases(family, correct(law), 6, 30, seed=5):
             if out_of_scope(law, case) is not None or (found := judge(law, case)) is None:
                 continue
             assert not found.failures, (family.name, case.batch.shape, found.gain, found.worst)
@@ -80,7 +80,7 @@ def test_no_false_alarm(name):
             margins += [found.margin] if found.margin is not None else []
     least, most = min(gains, default=None), max(margins, default=None)
     print(f"{law.id} {name}: {checked} problems, least gain {least}, largest margin {most}")
-    assert checked >= {"A12": 300, "C10'": 300, "A13": 1500}.get(law.id, 3000)
+    assert checked >= {"A12": 150, "C10'": 150, "A13": 700}.get(law.id, 1500)
     assert (least or 29) > 18 and (most or 0) < 0.5
 
 

@@ -73,7 +73,7 @@ def caught(case: Case) -> torch.Tensor:
 
 
 def in_reach(clean: Case, case: Case) -> torch.Tensor:
-    """Per problem whether the error is more than a unit's sum rounds off, at a unit that it does not enter and leave."""
+    """Per problem whether the error is more than a unit's sum rounds off, and does not both enter and leave it."""
     off = {n: case.scores[n] - s for n, s in clean.scores.items()}
     gap = (clean.graph.incoming(off) - clean.graph.outgoing(off))[:, clean.units].abs()
     return (gap > torch.finfo(clean.dtype).eps * clean.absolute[:, clean.units]).any(1)
