@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from pruning.engine import ScoreError
 from theory.case import Case
 from theory.law import Balances, Grade, Law
-from theory.numerics import ORDER_BITS, order_gain
+from theory.numerics import ORDER_BITS, order_gain, unit_roundoff
 from theory.traits import Trait
 
 
@@ -112,16 +113,27 @@ def _by_bound(balances: Balances, result: Judgement) -> None:
 
 def _by_order(balances: list[Balances], low: list[Balances]) -> Judgement:
     result = Judgement(torch.zeros(len(balances[0].left), dtype=torch.bool))
+    floors = [_noise(side) for side in (balances, low)]
     for i, each in enumerate(balances):
         if each.bound is not None:
             _by_bound(each, result)
         elif i < len(low):
-            _by_gain(each, low[i], result)
+            loud = (each.scale > floors[0]) & (low[i].scale > floors[1])
+            _by_gain(each, low[i], loud, result)
     return result
 
 
-def _by_gain(high: Balances, low: Balances, result: Judgement) -> None:
-    checked = _checked(high) & _checked(low) & _is_flow(high, low)
+def _noise(balances: list[Balances]) -> Tensor:
+    """Per problem what may be nothing but the rounding of the largest of the balances: the root of u times that."""
+    judged = [b.scale for b in balances if b.bound is None]
+    if not judged:
+        return torch.zeros(1, 1)
+    largest = torch.stack([s.amax(1) for s in judged if s.shape[1]]).nan_to_num(posinf=0).amax(0)
+    return math.sqrt(unit_roundoff(largest.dtype)) * largest.unsqueeze(1)
+
+
+def _by_gain(high: Balances, low: Balances, loud: Tensor, result: Judgement) -> None:
+    checked = _checked(high) & _checked(low) & _is_flow(high, low) & loud
     share = torch.where(checked, high.residual / high.scale, 0)
     coarse = torch.where(checked, low.residual / low.scale, 0)
     exact = torch.zeros(len(share), dtype=torch.bool)
