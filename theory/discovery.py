@@ -67,7 +67,7 @@ def discover(
     level: Level | None = None,
     progress: Progress | None = None,
 ) -> Discovery:
-    """Every constant linear law of a pruner's scores on an architecture (laws.md 00.15).
+    """Every constant linear law of a pruner's scores on an architecture.
 
     Rows are the scores of the prunable weights and, where the pruner has an objective, the saliency of every other
     learned parameter; as fine as a null space of them can be had, or as `level` says. Raises ScoreError where a

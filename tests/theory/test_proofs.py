@@ -55,7 +55,7 @@ def test_a_wrong_version_is_not_provable_and_false_at_rational_weights(id, wrong
 
 
 def test_the_counterexample_to_theorem_2_with_biases():
-    """laws.md section 9: y = 5 relu(2 x + 3) at x = 1 has <x, dy/dx> = 10 and <y, dy/dy> = 25."""
+    """y = 5 relu(2 x + 3) at x = 1 has <x, dy/dx> = 10 and <y, dy/dy> = 25."""
     net = next(iter(networks(active=True)(chain(1, 1, 1, biased=True))))
     point = {"x0>h00": 2, "b>h00": 3, "h00>y0": 5, "b>y0": 0, "x@0x0": 1, "g@0y0": 1}
     x = net.symbol["x@0x0"]
@@ -64,7 +64,7 @@ def test_the_counterexample_to_theorem_2_with_biases():
 
 
 def test_pruning_the_larger_input_of_a_minimum_breaks_the_union_bound():
-    """laws.md 00.5: of min(x, 10 x) the 10 has score 0, and without it nothing is left."""
+    """Of min(x, 10 x) the 10 has score 0, and without it nothing is left."""
     net, identity = next(
         (net, identity)
         for _, net, identity in PROOFS["B6"].gaps("min-pools")

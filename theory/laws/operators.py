@@ -17,7 +17,7 @@ from theory.networks.outside import tanh_net
 from theory.subjects import the_loss
 from theory.ways import added, map_of, parameters_of, passes
 
-LEMMA = "Euler's identity, operator by operator; laws.md, master lemma"
+LEMMA = "Euler's identity, operator by operator"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ def weights_alone(case: Case) -> Iterator[Balances]:
     "1b.fork",
     subject=Subject.MODULE,
     claim=None,
-    source="the chain rule; laws.md, master lemma",
+    source="the chain rule",
     impostor=impostors.activity,
     grades=(Grade.EXACT, Grade.ORDER),
     corrects=weights_alone,

@@ -139,7 +139,7 @@ def once(case: Case) -> Iterator[Balances]:
     "A11",
     subject=Subject.MODULE,
     claim=None,
-    source="laws.md A11: the product rule",
+    source="derived: the product rule",
     impostor=impostors.second_use_still,
     grades=(Grade.ORDER,),
     corrects=once,

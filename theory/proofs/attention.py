@@ -53,7 +53,7 @@ def both_sides(sizes: tuple[int, int, int], rotary: bool, heads: int, with_bias:
 
 @states(
     "1b.attention_scores",
-    source="laws.md 1b and 00.9; linear bottleneck of W_Q and W_K",
+    source="derived: linear bottleneck of W_Q and W_K",
     shapes=(HEAD, NARROW),
     build=plain,
     wrong={"the biases not counted": {"with_bias": False}, "rotary embedding": {"rotary": True, "shapes": (HEAD,)}},
@@ -68,7 +68,7 @@ def query_key_law(sizes: tuple[int, int, int], rotary: bool = False, with_bias: 
 
 @states(
     "1b.rotary",
-    source="laws.md 00.9: what commutes with rotations",
+    source="derived: what commutes with rotations",
     shapes=(HEAD,),
     build=plain,
     wrong={"the symmetric part": {"sign": 1}},
@@ -83,7 +83,7 @@ def rotary_law(sizes: tuple[int, int, int], sign: int = -1) -> Iterator[Identity
 
 @states(
     "1b.grouped_query",
-    source="laws.md 00.9: the key head is shared",
+    source="derived: the key head is shared",
     shapes=(Sizes("2 query heads of 1 dimension on one key, 2 tokens of 1 feature", (1, 2, 1)),),
     build=plain,
     wrong={"head by head": {"counted": 1}},
@@ -96,7 +96,7 @@ def grouped_query_law(sizes: tuple[int, int, int], counted: int = 2) -> Iterator
 
 @states(
     "1b.attention_values",
-    source="laws.md 1b; linear bottleneck of W_V and W_O",
+    source="derived: linear bottleneck of W_V and W_O",
     shapes=(HEAD, NARROW),
     build=plain,
     wrong={"the value bias not counted": {"with_bias": False}},
@@ -133,7 +133,7 @@ def soft_capped(scores: list[Expression]) -> list[Expression]:
 
 @states(
     "1b.key_bias",
-    source="laws.md 1b and 00.9: softmax does not see a constant added to a row",
+    source="derived: softmax does not see a constant added to a row",
     shapes=(
         Sizes("softmax of 2 tokens, a head of 1 dimension", (1, 2, 1)),
         Sizes("softmax of 3 tokens, a head of 2 dimensions", (2, 3, 1)),

@@ -42,7 +42,7 @@ def prospr(net: Network, weight: int = 2) -> Vector:
 
 @states(
     "ProsPr",
-    source="laws.md 00.14; Alizadeh et al. 2022 for the score",
+    source="derived; Alizadeh et al. 2022 for the score",
     shapes=(chain(1, 1, 1, biased=True, samples=2), chain(1, 2, 1, samples=2), chain(1, 1, 1, samples=3)),
     build=networks(constants=("eta",), quadratic=True),
     wrong={"uncorrected": {"weight": 0}, "the correction once": {"weight": 1}},
@@ -59,7 +59,7 @@ def lookahead(net: Network, weight: int = 2) -> Iterator[Identity]:
 
 @states(
     "ProsPr'",
-    source="laws.md 00.14: C2 at v = lambda_(t+1); with A1 at step T the sum telescopes",
+    source="derived: C2 at v = lambda_(t+1); with A1 at step T the sum telescopes",
     shapes=SHAPES,
     build=networks(constants=("eta",), copies=("lambda",), quadratic=True),
     wrong={"uncorrected": {"weight": 0}, "the correction once": {"weight": 1}},

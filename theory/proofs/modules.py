@@ -33,7 +33,7 @@ def signs(sizes: Sizes) -> Iterator[tuple[int, ...]]:
 
 @states(
     "1b.batch_norm_eval",
-    source="laws.md 1b",
+    source="derived from Euler's identity, operator by operator",
     shapes=(Sizes("batch norm in evaluation, a channel, 1 value", (1,)), Sizes("the same, 3 values", (3,))),
     build=plain,
     wrong={"F_in = F_out": {"shifted": 0}},
@@ -49,7 +49,7 @@ def batch_norm_eval(sizes: tuple[int], shifted: int = 1) -> Iterator[Identity]:
 
 @states(
     "1b.weight_norm",
-    source="laws.md 1b and 00.10: v / |v| is of degree 0",
+    source="derived: v / |v| is of degree 0",
     shapes=(Sizes("weight norm, 2 weights, 2 samples", (2, 2)), Sizes("weight norm, 3 weights, 1 sample", (3, 1))),
     build=plain,
     wrong={"S(v) carries the flow": {"carrier": "v"}, "the bias forgotten": {"with_bias": 0}},
@@ -67,7 +67,7 @@ def weight_norm(sizes: tuple[int, int], carrier: str = "gain", with_bias: int = 
 
 @states(
     "1b.spectral_norm",
-    source="laws.md 00.10: W / (u' W v) is of degree 0",
+    source="derived: W / (u' W v) is of degree 0",
     shapes=(Sizes("spectral norm, 2 x 2 weights, 1 sample", (2, 2)), Sizes("spectral norm, 1 x 3 weights", (1, 3))),
     build=plain,
     wrong={"the norm taken for a constant": {"constant": True}},
@@ -83,7 +83,7 @@ def spectral_norm(sizes: tuple[int, int], constant: bool = False) -> Iterator[Id
 
 @states(
     "1b.prelu",
-    source="laws.md 1b",
+    source="derived from Euler's identity, operator by operator",
     shapes=(Sizes("PReLU, 1 value", (1,)), Sizes("PReLU, one slope for 3 values", (3,))),
     build=signs,
     wrong={"the slope is a cut": {"cut": True}},
@@ -100,7 +100,7 @@ def prelu(gates: tuple[int, ...], cut: bool = False) -> Iterator[Identity]:
 
 @states(
     "1b.glu",
-    source="laws.md 1b",
+    source="derived from Euler's identity, operator by operator",
     shapes=(Sizes("2-2-1, gated units, any gate function", (2, 2)), Sizes("1-3-1, gated units", (1, 3))),
     build=plain,
     wrong={"S(gate) = S(down)": {"gate": True}, "F_in = 2 F_out": {"twice": True}},
@@ -112,7 +112,7 @@ def gated_units(sizes: tuple[int, int], gate: bool = False, twice: bool = False)
 
 @states(
     "1b.reglu",
-    source="laws.md 1b",
+    source="derived from Euler's identity, operator by operator",
     shapes=(Sizes("2-2-1, units gated by relu", (2, 2)),),
     build=lambda sizes: [(sizes.numbers, gates) for gates in signs(sizes)],
     wrong={"SwiGLU": {"smooth": True}},

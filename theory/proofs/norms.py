@@ -62,7 +62,7 @@ INSTANCE = Norm("instance norm, a sample's channel", 4, True)
 
 @states(
     "1b.batch_norm",
-    source="laws.md 1b and 00.10: mean and scale of the values cancel but for eps",
+    source="derived: mean and scale of the values cancel but for eps",
     shapes=(*BATCH, INSTANCE),
     build=normed,
     wrong={"F_in = F_out": {"damped": False}, "F_in = 0": {"eps": 0}},
@@ -78,7 +78,7 @@ def batch_norm(norm: Normed, damped: bool = True, eps: Expression = EPS) -> Iter
 
 @states(
     "1b.layer_before_norm",
-    source="laws.md 1b and 00.10; from the law of the norm",
+    source="derived: from the law of the norm",
     shapes=(
         Norm("batch norm in training, a channel", 2, True, inputs=2),
         Norm("batch norm in training, a channel", 3, True, inputs=1),
@@ -101,7 +101,7 @@ def layer_before_norm(norm: Normed, damped: bool = True, eps: Expression = EPS) 
 
 @states(
     "1b.layer_norm",
-    source="laws.md 1b and 00.10",
+    source="derived from Euler's identity, operator by operator",
     shapes=(
         Norm("layer norm, a sample", 2, False),
         Norm("layer norm, a sample", 3, False),
@@ -127,7 +127,7 @@ def layer_norm(norm: Normed, whole: bool = True, damped: bool = True) -> Iterato
 
 @states(
     "1b.group_bias",
-    source="laws.md 00.10: the group's mean is taken off",
+    source="derived: the group's mean is taken off",
     shapes=(Norm("layer norm, a sample", 3, False), Norm("group norm, a sample's group", 2, False)),
     build=normed,
     wrong={

@@ -102,7 +102,7 @@ MOMENTUM = networks(constants=("eta", "lam", "mu"), copies=("v",))
 
 @states(
     "C10",
-    source="laws.md 00.12: A1 and the step, exact; derived",
+    source="derived: A1 and the step",
     shapes=SHAPES,
     build=MOMENTUM,
     wrong={"as if mu were 0": {"mu": 0}, "Nesterov": {"step": nesterov}, "twice the decay": {"step": rushed}, **BENT},
@@ -115,7 +115,7 @@ def heavy_ball_law(net: Network, step: Callable[[Network], Moved] = heavy_ball, 
 
 @states(
     "C10n",
-    source="corrects laws.md 00.12, whose heavy-ball formula does not hold for Nesterov; derived",
+    source="derived; the heavy ball's formula does not hold for Nesterov's momentum",
     shapes=SHAPES,
     build=MOMENTUM,
     wrong={"the heavy-ball formula": {"ahead": 0}, **BENT},
@@ -140,7 +140,7 @@ def _moments(net: Network, step: Moved, unit: str, drift: Callable[[Poly, Poly],
 
 @states(
     "C10'",
-    source="laws.md 00.12: rotations of the hidden layer leave a linear bottleneck as it is",
+    source="derived: rotations of the hidden layer leave a linear bottleneck as it is",
     shapes=(linear(2, 2, 2), linear(1, 3, 1, samples=2)),
     build=networks(active=True, constants=("eta", "lam", "mu"), copies=("v",)),
     wrong={"one factor alone": {"out": 0}, "relu": {"build": MOMENTUM}, "Nesterov": {"step": nesterov}},

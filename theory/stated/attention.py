@@ -13,7 +13,7 @@ from theory.stated.terms import Terms, entering
 
 
 def attention_laws(case: Case) -> Iterator[Terms]:
-    """Queries against keys, the gains of their norms, biases of keys (laws.md 1b, 00.9)."""
+    """Queries against keys, the gains of their norms, biases of keys."""
     wired = Wired(case)
     for heads in heads_of(case.graph):
         q, k = wired.fed(heads.q), wired.fed(heads.k, heads.turned)

@@ -18,7 +18,7 @@ _STARTS = {"embedding", "layer_norm", "rms_norm", "group_norm", "instance_norm",
 
 
 def norm_laws(case: Case) -> Iterator[Terms]:
-    """Biases before norms, the gains of norms that several operators amount to, scales (laws.md 1b, 00.10)."""
+    """Biases before norms, the gains of norms that several operators amount to, scales."""
     yield from _idle_biases(case)
     yield from _composed_gains(case.graph)
     yield from _scales(case.graph)
