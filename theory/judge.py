@@ -125,10 +125,10 @@ def _by_order(balances: list[Balances], low: list[Balances]) -> Judgement:
 
 def _noise(balances: list[Balances]) -> Tensor:
     """Per problem what may be nothing but the rounding of the largest of the balances: the root of u times that."""
-    judged = [b.scale for b in balances if b.bound is None]
+    judged = [b.scale for b in balances if b.bound is None and b.scale.shape[1]]
     if not judged:
         return torch.zeros(1, 1)
-    largest = torch.stack([s.amax(1) for s in judged if s.shape[1]]).nan_to_num(posinf=0).amax(0)
+    largest = torch.stack([s.amax(1) for s in judged]).nan_to_num(posinf=0).amax(0)
     return math.sqrt(unit_roundoff(largest.dtype)) * largest.unsqueeze(1)
 
 
