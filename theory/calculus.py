@@ -136,7 +136,7 @@ def unit_balances(
     sides: tuple[str, str] = ("in", "out"),
 ) -> Balances:
     """Equations of two sides at each unit, named by its layer."""
-    chosen = case.units if units is None else units
+    chosen, where = case.units if units is None else units, f"{name}, " if name else ""
     return equal(
         name,
         into,
@@ -144,7 +144,7 @@ def unit_balances(
         bound=bound,
         scale=scale,
         label=lambda b, u: (
-            f"{name}, {place_of(case, int(chosen[u]))}: {f' {sides[0]}, '.join(told(into[b, u], out[b, u]))} {sides[1]}"
+            f"{where}{place_of(case, int(chosen[u]))}: {f' {sides[0]}, '.join(told(into[b, u], out[b, u]))} {sides[1]}"
         ),
     )
 
@@ -170,15 +170,16 @@ def scalable(case: Case) -> Tensor:
 
 def multiplied(case: Case, *, entering: Tensor | None = None, leaving: Tensor | None = None) -> Case:
     """The case with what enters each unit, biases included, and what leaves it times one factor per unit."""
-    weights, fixed = dict(case.batch.weights), dict(case.batch.fixed)
+    weights, fixed, neutral = (dict(t) for t in (case.batch.weights, case.batch.fixed, case.batch.neutral))
     for edge in case.graph.edges:
         heads = 1 if entering is None else edge.per_head(entering)
         tails = 1 if leaving is None else edge.per_tail(leaving)
         weights[edge.weight] = weights[edge.weight] * heads * tails
     if entering is not None:
         for source in case.graph.entering:
-            fixed[source.name] = fixed[source.name] * entering[source.units.to(entering.device)]
-    return case.moved(weights, fixed)
+            for constants in (fixed, neutral):
+                constants[source.name] = constants[source.name] * entering[source.units.to(entering.device)]
+    return case.moved(weights, fixed, neutral)
 
 
 def by_certificate(

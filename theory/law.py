@@ -93,9 +93,10 @@ def at_most(
     return _balances(name, left, right, bound, scale, True, label)
 
 
-def none_of(name: str, count: Tensor, label: Callable[[int, int], str]) -> Balances:
-    """A count of faults that must be 0; every count is a check."""
-    return equal(name, count, torch.zeros_like(count), bound=counted(count), scale=torch.ones_like(count), label=label)
+def none_of(name: str, count: Tensor, label: Callable[[int, int], str], looked: Tensor | None = None) -> Balances:
+    """A count of faults that must be 0; every count is a check, or those where `looked` is true."""
+    scale = torch.ones_like(count) if looked is None else looked.expand_as(count).to(count)
+    return equal(name, count, torch.zeros_like(count), bound=counted(count), scale=scale, label=label)
 
 
 def counted(like: Tensor) -> Bound:

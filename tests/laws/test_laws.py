@@ -79,8 +79,7 @@ def test_every_broken_law_is_recorded_as_broken_somewhere() -> None:
         assert laws == {law for law, outcomes in recorded()[pruner].items() if "broken" in outcomes.values()}
 
 
-def test_no_law_is_mostly_trivial() -> None:
-    """Over the families where it speaks, less than a quarter of a law's problems say nothing."""
+def test_every_law_is_checked_somewhere() -> None:
     for law in catalogue().values():
         outcomes = [o for found in recorded().values() for o in found.get(law.name, {}).values()]
         assert outcomes, f"{law.name} is checked nowhere"

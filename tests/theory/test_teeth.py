@@ -9,7 +9,7 @@ from theory.law import Law, Subject
 from theory.laws import catalogue
 from theory.networks import built_in
 from theory.networks.family import Family
-from theory.search import Budget, breaks_outside, family_ground, search
+from theory.search import Budget, breaks_outside, family_ground, refutes, search
 from theory.subjects import Stepper, Subjected, the_loss
 from theory.subjects import built_in as subjects
 from theory.verdict import Outcome
@@ -55,6 +55,13 @@ def test_a_correct_subject_lives_on_the_same_ground(name):
 @pytest.mark.parametrize("name", [n for n, law in LAWS.items() if law.breaks_on])
 def test_law_breaks_outside_its_hypotheses(name):
     assert breaks_outside(LAWS[name]) is not None
+
+
+@pytest.mark.parametrize("name", [n for n, law in LAWS.items() if law.folklore])
+def test_what_is_often_said_is_false(name):
+    law = LAWS[name]
+    assert refutes(law) is not None
+    assert law.folklore.statement.endswith(".") and law.folklore.statement != law.statement
 
 
 @pytest.mark.parametrize("name", LAWS)

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
+from theory.calculus import unit_balances
 from theory.case import Case
 from theory.impostors.scores import nudged, over_fan_in
-from theory.law import Balances, Grade, Subject, equal, folklore, law, told
+from theory.law import Balances, Grade, Subject, equal, folklore, law
 from theory.networks.outside import tanh_net, tanh_square_net
 from theory.networks.smallest import biased_chain, square_net
 from theory.numerics import Bound, gamma
@@ -42,19 +43,8 @@ def _balanced(case: Case, units: Tensor) -> Iterator[Balances]:
     into = (case.graph.incoming(case.scores) + case.entering)[:, units]
     out = case.graph.outgoing(case.scores)[:, units]
     bound = case.flow_bound()
-    yield equal(
-        "units",
-        into,
-        out,
-        bound=None if bound is None else Bound(bound.size[:, units], bound.exact),
-        scale=case.absolute[:, units],
-        label=lambda b, u: f"{_place(case, int(units[u]))}: {' in, '.join(told(into[b, u], out[b, u]))} out",
-    )
-
-
-def _place(case: Case, unit: int) -> str:
-    junction = case.graph.junction_of(unit)
-    return f"unit {unit - junction.first} after layer {junction.name}"
+    at_units = None if bound is None else Bound(bound.size[:, units], bound.exact)
+    yield unit_balances(case, "", into, out, case.absolute[:, units], units, at_units)
 
 
 @folklore(the_loss, square_net)

@@ -10,6 +10,7 @@ from torch import Tensor
 from pruning.graph import Junction, Role
 from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
+from theory.calculus import multiplied, scalable
 from theory.case import Case
 from theory.impostors.scores import favouring_early, raw_gradient, signed_flow
 from theory.law import Balances, Grade, Subject, counted, equal, law, told
@@ -122,16 +123,10 @@ def _compared(
 
 def _rescaled(case: Case, factors: Tensor) -> Case:
     """The case with the weights that enter each unit multiplied by its factor, and those that leave it divided."""
-    weights, fixed, neutral = (dict(t) for t in (case.batch.weights, case.batch.fixed, case.batch.neutral))
     by = torch.ones(case.graph.units, dtype=case.dtype, device=case.units.device)
-    by[case.units] = factors.to(by)[case.units]
-    by[_passing(case).to(by.device)] = 1
-    for edge in case.graph.edges:
-        weights[edge.weight] = weights[edge.weight] * edge.per_head(by) / edge.per_tail(by)
-    for source in case.graph.entering:
-        for constants in (fixed, neutral):
-            constants[source.name] = constants[source.name] * by[source.units.to(by.device)]
-    return case.moved(weights, fixed, neutral)
+    units = scalable(case)
+    by[units] = factors.to(by)[units]
+    return multiplied(case, entering=by, leaving=1 / by)
 
 
 def _passing(case: Case) -> Tensor:

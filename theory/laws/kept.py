@@ -126,8 +126,12 @@ def zero_score(case: Case) -> Iterator[Balances]:
     """Pruning every weight that scores zero leaves the objective as it is; without maxima no other weight is dead."""
     there = {n: s != 0 for n, s in case.scores.items()}
     before, after = (case.values(w).unsqueeze(1) for w in (case.batch.weights, _kept(case, there)))
-    changed = ((before != after) & before.isfinite() & after.isfinite()).to(before)
-    yield none_of("R changed", changed, lambda b, u: f"R {float(before[b, u]):.6g} becomes {float(after[b, u]):.6g}")
+    yield none_of(
+        "R changed",
+        (before != after).to(before),
+        lambda b, u: f"R {float(before[b, u]):.6g} becomes {float(after[b, u]):.6g}",
+        looked=before.isfinite() & after.isfinite(),
+    )
     if Trait.MULTILINEAR in case.traits:
         yield from _live_paths(case, there)
 
@@ -136,16 +140,17 @@ def _live_paths(case: Case, there: Mapping[str, Tensor]) -> Iterator[Balances]:
     """Weights on a path without a zero, counted by what ones in place of weights would score."""
     present = {n: (w != 0).to(w) for n, w in case.batch.weights.items()}
     counts = replace(case, batch=replace(case.batch, weights=present), pruner=synflow).scores
+    if case.flow is None:
+        return  # it is not known where a score may have underflowed to 0
     for name, live in there.items():
-        clear = torch.tensor(False) if case.flow is None else case.flow.clear.unsqueeze(1)
-        wrong = ((live != (counts[name] != 0)).flatten(1) & clear).to(case.dtype)
         yield none_of(
             f"weight of {name}",
-            wrong,
+            (live != (counts[name] != 0)).flatten(1).to(case.dtype),
             lambda b, u, n=name, on=live: (  # type: ignore[misc]
                 f"weight {n}[{u}] scores {'more than' if on.flatten(1)[b, u] else ''} 0 and is"
                 f"{'' if not on.flatten(1)[b, u] else ' not'} on a live path"
             ),
+            looked=case.flow.clear.unsqueeze(1),
         )
 
 

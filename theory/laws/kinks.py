@@ -8,9 +8,10 @@ from torch import Tensor
 
 from pruning.graph import Graph, Node
 from pruning.pruners.synflow import synflow
+from theory.calculus import unit_balances
 from theory.case import Case
 from theory.impostors.scores import nudged_loss
-from theory.law import Balances, Grade, Subject, equal, law
+from theory.law import Balances, Grade, Subject, law
 from theory.networks.outside import tanh_net
 from theory.numerics import Bound
 from theory.traits import Trait
@@ -38,13 +39,10 @@ def kinks(case: Case) -> Iterator[Balances]:
         bent = replace(case, batch=replace(case.batch, network=replace(network, graph=_bent(case.graph, slope))))
         into, out = bent.graph.incoming(bent.scores) + bent.entering, bent.graph.outgoing(bent.scores)
         bound = bent.flow_bound()
-        yield equal(
-            f"slope {slope:.3g} at 0: unit",
-            into[:, case.units],
-            out[:, case.units],
-            bound=None if bound is None else Bound(bound.size[:, case.units], bound.exact),
-            scale=bent.absolute[:, case.units],
-        )
+        at_units = None if bound is None else Bound(bound.size[:, case.units], bound.exact)
+        scale = bent.absolute[:, case.units]
+        name = f"slope {slope:.3g} at 0"
+        yield unit_balances(case, name, into[:, case.units], out[:, case.units], scale, bound=at_units)
 
 
 def _bent(graph: Graph, slope: float) -> Graph:
