@@ -17,12 +17,12 @@ from pruning.models import built_in as built_in_models
 from pruning.pruner import Pruner
 from pruning.pruners import built_in as built_in_pruners
 from reports import loading
-from theory.architecture import Architecture
-from theory.discovery import Discovery, Progress, discover
+from theory.discovery.architecture import Architecture
+from theory.discovery.discover import Discovery, Progress, discover
+from theory.discovery.nullspace import columns_for, memory, operations
+from theory.discovery.rows import Level, rows_of
 from theory.networks.layers import Act, Branches, Conv, Dense, Flatten, Pool
 from theory.networks.shape import Shape
-from theory.nullspace import columns_for, memory, operations
-from theory.rows import Level, rows_of
 from theory.subjects import the_loss
 
 SHOWN = 40  # laws that the text lists; JSON has all

@@ -10,15 +10,15 @@ from pruning.pruner import Pruner, scored
 from pruning.pruners import built_in as built_in_pruners
 from pruning.pruners.grasp import TEMPERATURE
 from pruning.trace import trace
-from theory.architecture import Architecture
-from theory.discovery import Discovery, discover
-from theory.integers import whole_basis
+from theory.discovery.architecture import Architecture
+from theory.discovery.discover import Discovery, discover
+from theory.discovery.integers import whole_basis
+from theory.discovery.nullspace import null_space
+from theory.discovery.rows import Level
 from theory.networks import built_in
 from theory.networks.family import examples
 from theory.networks.layers import Act, Branches, Conv, Dense, Embedding, Flatten, Layer, Norm, TokenMean
 from theory.networks.shape import Shape, parameter_count
-from theory.nullspace import null_space
-from theory.rows import Level
 
 PRUNERS = built_in_pruners()
 LARGEST = 250  # parameters of a shape whose null space is taken here

@@ -11,17 +11,17 @@ from pruning.graph import INPUT
 from pruning.problem import Problem, squared_error
 from pruning.trace import trace
 from theory.case import Case
-from theory.heads import Wired, heads_of
 from theory.impostors.modules import each, swapped
 from theory.judge import judge, out_of_scope
 from theory.law import Grade, Subject, laws_in
 from theory.laws import attention, before_norms, computed, gates, norms, operators, parameters, values, weights
-from theory.local import located, measured
 from theory.networks import built_in
 from theory.networks.batch import batch_of
 from theory.networks.layers import Act, Attention, Branches, Dense
 from theory.networks.shape import Shape
-from theory.norms import norms_of
+from theory.nodes.heads import Wired, heads_of
+from theory.nodes.local import located, measured
+from theory.nodes.norms import norms_of
 from theory.proofs import PROOFS
 from theory.search import Budget, family_ground, search
 from theory.subjects import the_loss
@@ -143,8 +143,8 @@ def test_a_full_size_model_is_measured_in_portions(monkeypatch):
     case = drawn(Shape((Dense(2, 3, True), Act("relu"), Dense(3, 3, True), Act("relu"), Dense(3, 1)), (2,), 4))
     whole = replace(case, batch=replace(case.batch, shape=None))
     calls = []
-    monkeypatch.setattr("theory.local.SITES_AT_ONCE", 2)
-    monkeypatch.setattr("theory.local.measured", lambda *a: calls.append(a) or measured(*a))
+    monkeypatch.setattr("theory.nodes.local.SITES_AT_ONCE", 2)
+    monkeypatch.setattr("theory.nodes.local.measured", lambda *a: calls.append(a) or measured(*a))
     assert len(list(located(whole, weights.weighted_in(case.graph)))) == 3 and len(calls) == 2
     assert len(list(located(case, weights.weighted_in(case.graph)))) == 3 and len(calls) == 3
 

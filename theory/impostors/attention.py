@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from pruning.graph import Graph
-from theory.heads import heads_of
 from theory.impostors.modules import Op, Swap, each, swapped
 from theory.networks.modules import rotated
+from theory.nodes.heads import heads_of
 
 
 def _scores(change: Op) -> Swap:

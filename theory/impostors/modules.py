@@ -16,7 +16,7 @@ from pruning.network import Network
 from pruning.problem import Probe
 from pruning.pruner import Pruner, saliency, scored
 from pruning.pruners.snip import loss
-from theory.ways import map_of
+from theory.nodes.ways import map_of
 
 Op = Callable[..., Any]
 Swap = Callable[[Graph], dict[str, Op]]  # by name of a node, what is run in place of its operator

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pruning.graph import Graph
 from theory.impostors.modules import Op, Swap, swapped
-from theory.norms import Norm, affines_of, norms_of
+from theory.nodes.norms import Norm, affines_of, norms_of
 
 
 def _rewritten(still: bool = False, centred: bool | None = None, plus: float = 0.0) -> Callable[[Norm], Op]:

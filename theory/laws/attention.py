@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 
 from theory.case import Case
-from theory.heads import Heads, Wired, heads_of
 from theory.impostors import attention as impostors
 from theory.impostors.norms import keys_gained
 from theory.law import Balances, Grade, Subject, folklore, law
-from theory.local import Local, Point, balanced, located
 from theory.networks import smallest
-from theory.pairs import Pair, Sides, matrices, queries_and_keys_of, rows, traced
+from theory.nodes.heads import Heads, Wired, heads_of
+from theory.nodes.local import Local, Point, balanced, located
+from theory.nodes.pairs import Pair, Sides, matrices, queries_and_keys_of, rows, traced
 from theory.subjects import the_loss
 
 ORDER = (Grade.ORDER,)

@@ -9,16 +9,16 @@ import torch
 
 from pruning.graph import Edge
 from theory.case import Case
-from theory.heads import bias_of
 from theory.impostors import norms as impostors
 from theory.law import Balances, Grade, Subject, folklore, law
 from theory.laws.norms import by_sample, sums_of_slopes
 from theory.laws.weights import by_channel, into_channels, weighted_in
-from theory.local import Local, Point, balanced, located
 from theory.networks import smallest
-from theory.norms import Norm, norms_of
+from theory.nodes.heads import bias_of
+from theory.nodes.local import Local, Point, balanced, located
+from theory.nodes.norms import Norm, norms_of
+from theory.nodes.ways import map_of
 from theory.subjects import the_loss
-from theory.ways import map_of
 
 ORDER = (Grade.ORDER,)
 

@@ -11,8 +11,8 @@ from pruning.graph import INPUT, Graph
 from theory.case import Case
 from theory.impostors.modules import unsplit_max
 from theory.law import Balances, Grade, Subject, law
-from theory.local import Local, Point, balanced, located, total
 from theory.networks.outside import tanh_net
+from theory.nodes.local import Local, Point, balanced, located, total
 from theory.subjects import the_loss
 from theory.traits import Trait
 

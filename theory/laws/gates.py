@@ -10,14 +10,14 @@ from torch import Tensor
 
 from pruning.graph import Edge, Node
 from theory.case import Case
-from theory.heads import Wired, bias_of, way_edge
 from theory.impostors import modules as impostors
 from theory.law import Balances, Grade, Subject, folklore, law
 from theory.laws.weights import into_channels, out_of_channels
-from theory.local import Local, Point, balanced, located
 from theory.networks import smallest
+from theory.nodes.heads import Wired, bias_of, way_edge
+from theory.nodes.local import Local, Point, balanced, located
+from theory.nodes.ways import axis_of, channels, way_on, way_to
 from theory.subjects import the_loss
-from theory.ways import axis_of, channels, way_on, way_to
 
 ORDER = (Grade.ORDER,)
 

@@ -9,9 +9,9 @@ import torch
 from theory.case import Case
 from theory.impostors import norms as impostors
 from theory.law import Balances, Grade, Subject, folklore, law
-from theory.local import balanced, located
 from theory.networks import smallest
-from theory.norms import Affine, Norm, affines_of, norms_of, summed_like
+from theory.nodes.local import balanced, located
+from theory.nodes.norms import Affine, Norm, affines_of, norms_of, summed_like
 from theory.subjects import the_loss
 
 ORDER = (Grade.ORDER,)

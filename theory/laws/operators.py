@@ -11,11 +11,11 @@ from pruning.graph import INPUT, Graph, Node
 from theory.case import Case
 from theory.impostors import modules as impostors
 from theory.law import Balances, Grade, Subject, folklore, law
-from theory.local import Local, Point, balanced, located, total
 from theory.networks import smallest
 from theory.networks.outside import tanh_net
+from theory.nodes.local import Local, Point, balanced, located, total
+from theory.nodes.ways import added, map_of, parameters_of, passes
 from theory.subjects import the_loss
-from theory.ways import added, map_of, parameters_of, passes
 
 LEMMA = "Euler's identity, operator by operator"
 

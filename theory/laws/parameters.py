@@ -11,10 +11,10 @@ from pruning.graph import Node
 from theory.case import Case
 from theory.impostors import modules as impostors
 from theory.law import Balances, Grade, Subject, folklore, law
-from theory.local import Point, balanced, located, total
 from theory.networks import smallest
+from theory.nodes.local import Point, balanced, located, total
+from theory.nodes.ways import argument, map_of, parameter
 from theory.subjects import the_loss
-from theory.ways import argument, map_of, parameter
 
 ORDER = (Grade.ORDER,)
 

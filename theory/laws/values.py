@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from theory.case import Case
-from theory.heads import Fed, Heads, Wired, heads_of
 from theory.impostors import attention as impostors
 from theory.law import Balances, Grade, Subject, folklore, law
-from theory.local import Local, Point, balanced, located
 from theory.networks import smallest
-from theory.pairs import columns, matrices, rows, values_and_outputs_of
+from theory.nodes.heads import Fed, Heads, Wired, heads_of
+from theory.nodes.local import Local, Point, balanced, located
+from theory.nodes.pairs import columns, matrices, rows, values_and_outputs_of
 from theory.subjects import the_loss
 
 ORDER = (Grade.ORDER,)

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from pruning.graph import Edge, Graph, Node
 from theory.case import Case
-from theory.heads import bias_of
 from theory.impostors import modules as impostors
 from theory.law import Balances, Grade, Subject, folklore, law
-from theory.local import Point, balanced, located
 from theory.networks import smallest
+from theory.nodes.heads import bias_of
+from theory.nodes.local import Point, balanced, located
+from theory.nodes.ways import axis_of, map_of
 from theory.subjects import the_loss
-from theory.ways import axis_of, map_of
 
 
 @dataclass(frozen=True, eq=False)

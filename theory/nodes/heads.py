@@ -11,9 +11,9 @@ from torch import Tensor
 
 from pruning.graph import Edge, Graph, Node
 from theory.case import Case
-from theory.local import Point, Use
-from theory.norms import norms_of
-from theory.ways import Way, argument, axis_of, channels, map_of, parameter, shapes_of, undivided, way_on, way_to
+from theory.nodes.local import Point, Use
+from theory.nodes.norms import norms_of
+from theory.nodes.ways import Way, argument, axis_of, channels, map_of, parameter, shapes_of, undivided, way_on, way_to
 
 _ROWWISE = {"mul", "div", "add", "sub", "causal", "masked_fill", "where", "type_as", "to", "contiguous", "clone"}
 

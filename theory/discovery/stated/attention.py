@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from theory.case import Case
-from theory.heads import Fed, Heads, Wired, heads_of
-from theory.stated.terms import Terms, entering
+from theory.discovery.stated.terms import Terms, entering
+from theory.nodes.heads import Fed, Heads, Wired, heads_of
 
 
 def attention_laws(case: Case) -> Iterator[Terms]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from theory.integers import whole_basis
-from theory.nullspace import NullSpace, independent, orthonormal, outside, within
-from theory.rows import Rows, in_words
-from theory.stated.known import Known
+from theory.discovery.integers import whole_basis
+from theory.discovery.nullspace import NullSpace, independent, orthonormal, outside, within
+from theory.discovery.rows import Rows, in_words
+from theory.discovery.stated.known import Known
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pruning.graph import Edge, Graph
 from pruning.masks import Tensors
-from theory.nullspace import memory, operations
+from theory.discovery.nullspace import memory, operations
 
 MOST_OPERATIONS = 4e11  # half a minute at 15 GFlop/s, which one core has in float64
 MOST_MEMORY = 2**31

@@ -15,8 +15,8 @@ from pruning.problem import Problem
 from theory.networks.batch import Batch, batch_of
 from theory.networks.family import normals
 from theory.networks.shape import Shape
+from theory.nodes.ways import parameters_of
 from theory.verify import Model, batch_of_model
-from theory.ways import parameters_of
 
 
 @dataclass(frozen=True, eq=False)

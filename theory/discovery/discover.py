@@ -14,12 +14,12 @@ from pruning.engine import call_objective, call_scorer, check_scores
 from pruning.masks import Masks
 from pruning.problem import Probe, Problem
 from pruning.pruner import Pruner, State
-from theory.architecture import Architecture
 from theory.case import Case
-from theory.explaining import Explained, Found, explained
-from theory.nullspace import SPARE, NullSpace, columns_for, null_space
-from theory.rows import Level, Rows, rows_of
-from theory.stated.known import known_laws
+from theory.discovery.architecture import Architecture
+from theory.discovery.explaining import Explained, Found, explained
+from theory.discovery.nullspace import SPARE, NullSpace, columns_for, null_space
+from theory.discovery.rows import Level, Rows, rows_of
+from theory.discovery.stated.known import known_laws
 from theory.subjects import the_loss
 
 Progress = Callable[[str, int, int], None]  # what is being done; steps done, steps in all

@@ -8,9 +8,9 @@ import torch
 
 from pruning.graph import Node, Value
 from theory.case import Case
-from theory.heads import way_edge
-from theory.stated.terms import Terms, balanced_but_for, chosen_units, unit_terms
-from theory.ways import axis_of, channels, parameters_of, shapes_of, way_on
+from theory.discovery.stated.terms import Terms, balanced_but_for, chosen_units, unit_terms
+from theory.nodes.heads import way_edge
+from theory.nodes.ways import axis_of, channels, parameters_of, shapes_of, way_on
 
 UNKNOWN = "is not known to be positively homogeneous"
 

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from pruning.graph import Edge, Graph, Junction
 from theory.case import Case
-from theory.integers import whole_basis
+from theory.discovery.integers import whole_basis
+from theory.discovery.nullspace import null_space
+from theory.discovery.rows import Level, Rows, in_words
+from theory.discovery.stated.attention import attention_laws
+from theory.discovery.stated.norms import norm_laws
+from theory.discovery.stated.terms import Terms, Use, by_tensor, each_alone, summed_by_site, unit_laws
+from theory.discovery.stated.weights import computed_weight_laws
 from theory.networks.batch import Batch
-from theory.nullspace import null_space
-from theory.rows import Level, Rows, in_words
-from theory.stated.attention import attention_laws
-from theory.stated.norms import norm_laws
-from theory.stated.terms import Terms, Use, by_tensor, each_alone, summed_by_site, unit_laws
-from theory.stated.weights import computed_weight_laws
 from theory.subjects import the_loss
 
 TIED = "more than once (tied)"

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pruning.graph import Graph, Node, Value
-from theory.local import Local, Point, Use
-from theory.ways import Map, argument, map_of, parameter, parameters_of
+from theory.nodes.local import Local, Point, Use
+from theory.nodes.ways import Map, argument, map_of, parameter, parameters_of
 
 # positions of gain, shift and eps among the arguments, and the eps that is meant where none is given
 _KINDS: dict[str, tuple[int, int | None, int, float | None]] = {

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from theory.case import Case
-from theory.heads import Fed, Heads, Wired, heads_of
-from theory.local import Local, Point
+from theory.nodes.heads import Fed, Heads, Wired, heads_of
+from theory.nodes.local import Local, Point
 
 
 @dataclass(frozen=True, eq=False)

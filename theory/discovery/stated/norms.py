@@ -9,9 +9,9 @@ from torch import Tensor
 
 from pruning.graph import Graph, Node, Role
 from theory.case import Case
-from theory.norms import norms_of
-from theory.stated.terms import Terms, Use, balanced_but_for, chosen_units, unit_terms
-from theory.ways import added, map_of, parameters_of, passes, way_to
+from theory.discovery.stated.terms import Terms, Use, balanced_but_for, chosen_units, unit_terms
+from theory.nodes.norms import norms_of
+from theory.nodes.ways import added, map_of, parameters_of, passes, way_to
 
 # the saliency of their parameters enters units, and nothing that enters before them goes through
 _STARTS = {"embedding", "layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm"}

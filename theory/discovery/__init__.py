@@ -1,0 +1,1 @@
+"""Discovery: every constant linear law of an architecture, by the null space of sampled scores."""

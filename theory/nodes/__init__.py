@@ -1,0 +1,1 @@
+"""Nodes: what laws of modules read at single operators: local flows, ways between them, norms, attention heads."""
