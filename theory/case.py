@@ -249,7 +249,11 @@ class Case:
 
     def flow_bound(self) -> Bound | None:
         """What rounding may do to the balance of each unit (see theory.flow.measure_flow): (batch, units)."""
-        return None if self.flow is None else self.bounded(self.flow.bound)
+        if self.flow is None:
+            return None
+        ones = {n: torch.ones_like(s) for n, s in self.scores.items()}
+        terms = self.graph.incoming(ones) + self.graph.outgoing(ones) + len(self.graph.entering)
+        return self.bounded(self.flow.bound, gamma(terms + 2, self.dtype) * self.absolute)
 
     def cut_bound(self) -> Bound | None:
         """What rounding may do to the difference of two cuts: (batch, 1).
@@ -261,13 +265,20 @@ class Case:
             return None
         units = self.flow.bound.sum(-1)
         terms = self.total + sum(s.units.numel() for s in self.graph.sources)
-        absolute = self.flow.total + sum(f.abs().flatten(1).sum(1) for f in self.flow.bias.values())
+        parts = [*self.scores.values(), *self.flow.bias.values()]
+        absolute = torch.stack([part.abs().flatten(1).sum(1) for part in parts]).sum(0)
         ends = self.flow.output_error + self.flow.input_error
-        return self.bounded((units + 2 * gamma(terms, self.dtype) * absolute + ends).unsqueeze(1))
+        sums = 2 * gamma(terms, self.dtype) * absolute
+        return self.bounded((units + sums + ends).unsqueeze(1), sums.unsqueeze(1))
 
-    def bounded(self, size: Tensor) -> Bound:
-        """A bound that is 0 for the problems that were computed exactly."""
-        return Bound(torch.where(self.exact.unsqueeze(1), 0.0, size), self.exact)
+    def bounded(self, size: Tensor, sums: Tensor | None = None) -> Bound:
+        """A bound that is 0 for the problems that were computed exactly.
+
+        sums: what the law's own sums of the scores round, all that is left where the flow is exact and the
+        scores are not integers: those of a right scorer would be.
+        """
+        left = size if sums is None or self.flow is None else torch.where(self.flow.exact.unsqueeze(1), sums, size)
+        return Bound(torch.where(self.exact.unsqueeze(1), 0.0, left), self.exact)
 
     @cached_property
     def path_roundings(self) -> int | None:

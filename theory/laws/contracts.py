@@ -14,9 +14,11 @@ from pruning.engine import ScoreError
 from pruning.masks import Masks
 from pruning.problem import Probe, Problem
 from pruning.pruner import Claim, Pruner, State
+from theory.calculus import by_certificate, slopes, standing, times
 from theory.case import Case
-from theory.impostors.scores import logarithmic, mask_gradient, mutating, peeking, signed_saliency, unseeded
-from theory.law import Balances, Grade, Subject, at_most, counted, equal, law, none_of
+from theory.impostors.scores import halved, logarithmic, mask_gradient, mutating, peeking, signed_saliency, unseeded
+from theory.law import Balances, Grade, Subject, at_most, counted, equal, law, none_of, told
+from theory.laws.paths import relative_bound
 from theory.traits import Trait
 
 EXACT = (Grade.EXACT,)
@@ -137,6 +139,37 @@ def determinism(case: Case) -> Iterator[Balances]:
     for name, score in case.scores.items():
         first, second = score.flatten(1), again[name].flatten(1)
         yield equal(f"weight of {name}", first, second, bound=counted(first), scale=torch.ones_like(first))
+
+
+@law(
+    "S6",
+    subject=Subject.SCORES,
+    claim=None,
+    needs_objective=True,
+    source="contract: S = w * dR/dw, Tanaka et al. 2020, section 4; a declared R is what rounding bounds rest on",
+    impostor=halved,
+    grades=(Grade.EXACT, Grade.ROUNDED, Grade.ORDER),
+)
+def declared_objective(case: Case) -> Iterator[Balances]:
+    """Each score is its weight times the derivative of the objective that the pruner declares."""
+    product, cancels = times(standing(case), slopes(case)), not _nothing_cancels(case)
+    certified = torch.zeros(case.batch.size, dtype=torch.bool) if case.flow is None else case.flow.exact
+    for name, score in case.scores.items():
+        left, right = score.flatten(1), product[name].flatten(1)
+
+        def label(b: int, u: int, name: str = name, left: Tensor = left, right: Tensor = right) -> str:
+            return f"weight {name}[{u}] scores {' and not '.join(told(left[b, u], right[b, u]))}"
+
+        bound = None if cancels else relative_bound(case, 2, right)
+        if bound is None:
+            yield from by_certificate(f"weight of {name}", left, right, left.abs() + right.abs(), certified, label)
+        else:
+            yield equal(f"weight of {name}", left, right, bound=bound, label=label)
+
+
+def _nothing_cancels(case: Case) -> bool:
+    """Whether all terms of every sum are nonnegative."""
+    return Claim.PATH_SUM in case.pruner.claims and {Trait.HOMOGENEOUS, Trait.MULTILINEAR} <= case.traits
 
 
 def _fault(case: Case) -> str:
