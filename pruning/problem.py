@@ -21,7 +21,12 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).square().sum() / 2
 
 
-LOSSES: dict[str, Loss] = {"cross-entropy": functional.cross_entropy, "squared-error": squared_error}
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean cross-entropy of (..., classes) outputs: one label for each sample, or for each token of each sample."""
+    return functional.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+
+
+LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "squared-error": squared_error}
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -13,11 +15,13 @@ from pruning.graph import Graph, Node
 from pruning.problem import Problem
 from theory.case import Case
 from theory.judge import unmet
+from theory.law import Law, Subject
 from theory.laws import catalogue
 from theory.optype import OpType, types_of
 from theory.subjects import the_loss
 from theory.verify import Model, batch_of_model
 
+NOTHING = "speaks of modules that are not there"
 READING = (
     "type: degree in the input; monotone and convex on nonnegative inputs with absolute weights, as SynFlow reads it. "
     "sound: hidden units at which the saliency that enters is known to leave."
@@ -72,8 +76,23 @@ def _starts(values: tuple[str, ...], names: set[str]) -> bool:
     return bool(values) and values[0] in names
 
 
-def _law_row(law: Any, case: Case) -> dict[str, Any]:
+def speaks(law: Law, case: Case) -> bool:
+    """Whether a law of modules finds anything there to speak of.
+
+    Asked of tensors without numbers, so in no time whatever the model's size: a law that needs numbers to go
+    on has found its module.
+    """
+    bare = replace(case, batch=case.batch.to(device=torch.device("meta")))
+    try:
+        return next(iter(law.measure(bare)), None) is not None
+    except (RuntimeError, NotImplementedError):
+        return True
+
+
+def _law_row(law: Law, case: Case) -> dict[str, Any]:
     reason = unmet(law, case)
+    if reason is None and law.subject is Subject.MODULE and not speaks(law, case):
+        reason = NOTHING
     partly = law.local and reason is None and bool(case.graph.objections)
     return {"id": law.id, "name": law.name, "applies": reason is None, "partly": partly, "reason": reason}
 

@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pruning.errors import ModelError
 from pruning.models import built_in as built_in_models
 from pruning.models import make
 from pruning.network import check_finite
-from pruning.problem import Loss, Problem
+from pruning.problem import LOSSES, Loss, Problem
 from pruning.pruner import Claim, Pruner, scored
 from pruning.pruners import built_in as built_in_pruners
 from pruning.trace import trace
@@ -197,14 +196,22 @@ def _data(reference: str) -> tuple[Tensor, Tensor, Loss]:
 
 
 def _synthetic(example: Tensor, output: Tensor, seed: int) -> tuple[Tensor, Tensor, Loss]:
-    """Normal inputs and random labels, decided by the seed: no real data, and said so in reports."""
+    """Random inputs and labels, decided by the seed: no real data, and said so in reports.
+
+    Inputs are normal, or indices from among the example's. An output of (batch, classes) or (batch, tokens,
+    classes) gets labels and cross-entropy, any other normal targets and the squared error.
+    """
     source = torch.Generator().manual_seed(seed)
-    inputs = torch.randn((SAMPLES, *example.shape[1:]), generator=source, dtype=torch.float64)
-    if output.dim() != 2:
-        raise UsageError(
-            f"the model's output has shape {tuple(output.shape)}: no labels can be made up for it; name --data"
-        )
-    return inputs, torch.randint(output.shape[1], (SAMPLES,), generator=source), functional.cross_entropy
+    shape = (SAMPLES, *example.shape[1:])
+    if example.is_floating_point():
+        inputs = torch.randn(shape, generator=source, dtype=torch.float64)
+    else:
+        inputs = example.flatten()[torch.randint(example.numel(), shape, generator=source)]
+    *places, classes = output.shape[1:] or (1,)
+    if len(places) > 1 or classes == 1:
+        targets = torch.randn((SAMPLES, *output.shape[1:]), generator=source, dtype=torch.float64)
+        return inputs, targets, LOSSES["squared-error"]
+    return inputs, torch.randint(classes, (SAMPLES, *places), generator=source), LOSSES["cross-entropy"]
 
 
 def load_device(name: str) -> torch.device:

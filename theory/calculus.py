@@ -170,16 +170,30 @@ def scalable(case: Case) -> Tensor:
 
 def multiplied(case: Case, *, entering: Tensor | None = None, leaving: Tensor | None = None) -> Case:
     """The case with what enters each unit, biases included, and what leaves it times one factor per unit."""
-    weights, fixed, neutral = (dict(t) for t in (case.batch.weights, case.batch.fixed, case.batch.neutral))
-    for edge in case.graph.edges:
+    weights, fixed, neutral = case.batch.weights, case.batch.fixed, case.batch.neutral
+    return case.moved(*_multiplied(case.graph, weights, fixed, neutral, entering, leaving))
+
+
+def multiplied_alone(problem: Problem, *, entering: Tensor | None = None, leaving: Tensor | None = None) -> Problem:
+    """The same of one problem."""
+    own = problem.network
+    weights, fixed, neutral = _multiplied(own.graph, own.weights, own.fixed, own.neutral, entering, leaving)
+    return replace(problem, network=replace(own, weights=weights, fixed=fixed, neutral=neutral))
+
+
+def _multiplied(
+    graph: Graph, weights: Tensors, fixed: Tensors, neutral: Tensors, entering: Tensor | None, leaving: Tensor | None
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    weights, fixed, neutral = dict(weights), dict(fixed), dict(neutral)
+    for edge in graph.edges:
         heads = 1 if entering is None else edge.per_head(entering)
         tails = 1 if leaving is None else edge.per_tail(leaving)
         weights[edge.weight] = weights[edge.weight] * heads * tails
     if entering is not None:
-        for source in case.graph.entering:
+        for source in graph.entering:
             for constants in (fixed, neutral):
                 constants[source.name] = constants[source.name] * entering[source.units.to(entering.device)]
-    return case.moved(weights, fixed, neutral)
+    return weights, fixed, neutral
 
 
 def by_certificate(

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pruning.engine import ScoreError, Trace, call_objective, call_scorer, check_scores, prune
 from pruning.graph import Graph, Junction
@@ -91,7 +92,7 @@ class Case:
     @cached_property
     def traits(self) -> frozenset[Trait]:
         """What holds of the network as a whole."""
-        crossed = self.batch.loss in ("cross-entropy", LOSSES["cross-entropy"])
+        crossed = self.batch.loss in ("cross-entropy", LOSSES["cross-entropy"], functional.cross_entropy)
         own = {
             Trait.SMALL: self.batch.shape is not None,
             Trait.GENERIC: self.generic,
@@ -163,19 +164,21 @@ class Case:
     def values(self, weights: Mapping[str, Tensor]) -> Tensor:
         """The objective R under other weights: (batch,). NaN, which no law judges, where a product may underflow."""
 
-        def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
-            effective = masks.apply(problem.network.weights)
-            seen: list[Tensor] = []
+        moved = replace(self, batch=replace(self.batch, weights=dict(weights)))
+        return moved.each(lambda problem, masks: {"R": self.value(problem, masks)})["R"]
 
-            def see(name: str, value: Tensor) -> Tensor:
-                seen.append(least_magnitude([value]).to(self.dtype))
-                return value
+    def value(self, problem: Problem, masks: Masks) -> Tensor:
+        """The objective R of one problem; NaN where a product may underflow."""
+        effective = masks.apply(problem.network.weights)
+        seen: list[Tensor] = []
 
-            found = call_objective(self.pruner, replace(problem.network, tap=see), effective, Probe(problem))
-            least = torch.stack([*seen, torch.ones_like(found)]).amin() * least_magnitude(effective.values())
-            return {"R": torch.where(least > torch.finfo(self.dtype).smallest_normal, found, torch.nan)}
+        def see(name: str, value: Tensor) -> Tensor:
+            seen.append(least_magnitude([value]).to(self.dtype))
+            return value
 
-        return replace(self, batch=replace(self.batch, weights=dict(weights))).each(one)["R"]
+        found = call_objective(self.pruner, replace(problem.network, tap=see), effective, Probe(problem))
+        least = torch.stack([*seen, torch.ones_like(found)]).amin() * least_magnitude(effective.values())
+        return torch.where(least > torch.finfo(self.dtype).smallest_normal, found, torch.nan)
 
     @cached_property
     def flow(self) -> Flow | None:
@@ -381,6 +384,10 @@ class Case:
                 self.loops["problems"] += self.batch.size
         rows = [one({k: t[i] for k, t in {**flat, **kept}.items()}) for i in range(self.batch.size)]
         return {k: torch.stack([row[k] for row in rows]) if len(rows) > 1 else rows[0][k][None] for k in rows[0]}
+
+    def in_turn(self, function: Callable[[Tensor], Any], rows: Tensor) -> Any:
+        """`function` of every row, stacked: all at once, save on a full-size model, which has no room for that."""
+        return torch.vmap(function, chunk_size=None if self.batch.shape is not None else 1)(rows)
 
     @property
     def _device(self) -> torch.device:

@@ -44,6 +44,5 @@ def _is_between(junction: Junction, before: tuple[Edge, ...], behind: tuple[Edge
 
 
 def last_layer(graph: Graph) -> Edge | None:
-    """The linear layer whose outputs are the network's, one per class; None if there is none."""
-    found = (e for e in graph.edges if e.node.name == graph.output and len(e.shape) == 2)
-    return next((e for e in found if graph.places[graph.output].dim() == 2), None)
+    """The linear layer whose outputs are the network's, one per class along the last axis; None if there is none."""
+    return next((e for e in graph.edges if e.node.name == graph.output and len(e.shape) == 2), None)

@@ -98,6 +98,19 @@ def small():
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)), torch.ones(1, 6)
 
+def tokens():
+    return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 5)), torch.ones(1, 3, 4)
+
+def indices():
+    return torch.nn.Sequential(torch.nn.Embedding(7, 4), *tokens()[0]), torch.tensor([[0, 3, 6]])
+
+def pictures():
+    layers = torch.nn.Conv2d(2, 3, 3), torch.nn.ReLU(), torch.nn.Conv2d(3, 2, 1)
+    return torch.nn.Sequential(*layers), torch.ones(1, 2, 5, 5)
+
+def one_number():
+    return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 1)), torch.ones(1, 4)
+
 def no_layers():
     return torch.nn.ReLU(), torch.ones(1, 6)
 

@@ -1,9 +1,8 @@
 """Laws of modules: each kills its impostor, holds for torch's own operators, and the folklore it corrects is false."""
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
+import hub
 import pytest
 import torch
 
@@ -27,9 +26,6 @@ from theory.search import Budget, family_ground, search
 from theory.subjects import the_loss
 from theory.verdict import Outcome
 from theory.verify import Model, batch_of_model
-
-sys.path.append(str(Path(__file__).parent.parent / "engine"))
-import hub
 
 FILES = (attention, before_norms, computed, gates, norms, operators, parameters, values, weights)
 LAWS = {law.id: law for file in FILES for law in laws_in(file)}

@@ -8,7 +8,7 @@ from torch import Tensor
 from pruning.graph import Junction
 from pruning.masks import Masks
 from pruning.problem import Problem
-from theory.calculus import entering, multiplied, objective_of, place_of, scalable, unit_balances
+from theory.calculus import entering, multiplied_alone, objective_of, place_of, scalable, unit_balances
 from theory.case import Case
 from theory.impostors.objectives import penalised
 from theory.law import Balances, Grade, Subject, at_most, counted, equal, law, told
@@ -58,10 +58,17 @@ def finite_law(case: Case) -> Iterator[Balances]:
 
 def _both(case: Case, factors: list[Tensor]) -> tuple[Tensor, Tensor]:
     """R with the factors on what enters, and on what leaves: (batch, factors)."""
-    into = [multiplied(case, entering=by) for by in factors]
-    out = [multiplied(case, leaving=by) for by in factors]
-    left, right = (torch.stack([c.values(c.batch.weights) for c in side], dim=1) for side in (into, out))
-    return left, right
+
+    def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
+        def both(by: Tensor) -> tuple[Tensor, Tensor]:
+            sides = multiplied_alone(problem, entering=by), multiplied_alone(problem, leaving=by)
+            return case.value(sides[0], masks), case.value(sides[1], masks)
+
+        left, right = case.in_turn(both, torch.stack(factors))
+        return {"left": left, "right": right}
+
+    found = case.each(one)
+    return found["left"], found["right"]
 
 
 def _moved_over(case: Case, name: str, factors: list[Tensor], where: Callable[[int], str]) -> Balances:

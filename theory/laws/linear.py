@@ -84,7 +84,10 @@ def _summed(case: Case, edge: Edge, problem: Problem, masks: Masks) -> dict[str,
     assert isinstance(argument, Value)
     a = seen[argument.name]
     axis = 1 if edge.transposed else 0
-    found = {"weight": g[edge.weight].sum(axis), "weight size": g[edge.weight].abs().sum(axis) + 2 * a.abs().mean(0)}
+    found = {
+        "weight": g[edge.weight].sum(axis),
+        "weight size": g[edge.weight].abs().sum(axis) + 2 * a.abs().flatten(0, -2).mean(0),
+    }
     for source in (s for s in problem.network.graph.sources if s.node.name == edge.node.name):
         b = g[source.name]
         found |= {"bias": b.sum().view(1), "bias size": b.abs().sum().view(1) + 2}

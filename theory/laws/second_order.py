@@ -135,26 +135,36 @@ def block_curvature(case: Case) -> Iterator[Balances]:
     units = scalable(case)
     if not len(units):
         return
-    for unit in _sampled(case, units, 12):
-        found = case.each(lambda problem, masks, j=unit: _blocks(case, problem, masks, j, units))  # type: ignore[misc]
-        name = f"curvature with {place_of(case, unit)}"
-        yield unit_balances(case, name, found["into"], found["out"], found["scale"], units)
+    chosen = _sampled(case, units, 12)
+    found = case.each(lambda problem, masks: _blocks(case, problem, masks, chosen, units))
+    for i, unit in enumerate(chosen.tolist()):
+        into, out, scale = (found[part][:, i] for part in ("into", "out", "scale"))
+        yield unit_balances(case, f"curvature with {place_of(case, unit)}", into, out, scale, units)
 
 
-def _blocks(case: Case, problem: Problem, masks: Masks, unit: int, units: Tensor) -> dict[str, Tensor]:
-    """theta' H theta between each unit and one of them: over what enters both, and over what leaves both."""
+def _blocks(case: Case, problem: Problem, masks: Masks, chosen: Tensor, units: Tensor) -> dict[str, Tensor]:
+    """theta' H theta between each unit and the chosen ones: over what enters both, and over what leaves both."""
     value, at = objective_of(case, problem, masks)
     graph = problem.network.graph
-    into, out = (times(at, hessian_times(value, at, part)) for part in _parts(case, at, unit))
-    scale = entering(graph, sizes([into])) + graph.outgoing(sizes([out]))
-    return {"into": entering(graph, into)[units], "out": graph.outgoing(out)[units], "scale": scale[units]}
+
+    def block(own: Tensor) -> dict[str, Tensor]:
+        into, out = (times(at, hessian_times(value, at, part)) for part in _parts(case, at, own))
+        scale = entering(graph, sizes([into])) + graph.outgoing(sizes([out]))
+        return {"into": entering(graph, into)[units], "out": graph.outgoing(out)[units], "scale": scale[units]}
+
+    found: dict[str, Tensor] = case.in_turn(block, _axes(case, chosen))
+    return found
 
 
-def _parts(case: Case, at: Tensors, unit: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The parameters that enter a unit, and those that leave it; 0 elsewhere."""
+def _axes(case: Case, chosen: Tensor) -> Tensor:
+    """1 at one of the chosen units: (chosen, units)."""
+    axes = torch.zeros(len(chosen), case.graph.units, dtype=case.dtype, device=chosen.device)
+    return axes.scatter(1, chosen.unsqueeze(1), 1)
+
+
+def _parts(case: Case, at: Tensors, own: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The parameters that enter a unit, and those that leave it; 0 elsewhere. own: 1 at the unit, 0 elsewhere."""
     graph = case.graph
-    own = torch.zeros(graph.units, dtype=case.dtype, device=case.units.device)
-    own[unit] = 1
     into = {s.name: at[s.name] * own[s.units.to(own.device)] for s in graph.entering}
     out = {s.name: torch.zeros_like(at[s.name]) for s in graph.entering}
     for edge in graph.edges:  # a tied weight touches no unit that is looked at here, save outside the hypotheses
@@ -176,32 +186,38 @@ def _parts(case: Case, at: Tensors, unit: int) -> tuple[dict[str, Tensor], dict[
 )
 def hessian_constraint(case: Case) -> Iterator[Balances]:
     """H (theta_in - theta_out) of a hidden unit is -g on its inputs, g on its outputs, and 0 elsewhere."""
-    for unit in _sampled(case, scalable(case), 13):
-        found = case.each(lambda problem, masks, j=unit: _constrained(case, problem, masks, j))  # type: ignore[misc]
-        largest = torch.stack([found[f"size/{n}"].amax(1) for n in case.batch.weights]).amax(0).unsqueeze(1)
+    chosen = _sampled(case, scalable(case), 13)
+    if not len(chosen):
+        return
+    found = case.each(lambda problem, masks: _constrained(case, problem, masks, chosen))
+    for i, unit in enumerate(chosen.tolist()):
+        largest = torch.stack([found[f"size/{n}"][:, i].amax(1) for n in case.batch.weights]).amax(0).unsqueeze(1)
         for name in case.batch.weights:
-            moved, slope, size = (found[f"{part}/{name}"] for part in ("moved", "slope", "size"))
+            moved, slope, size = (found[f"{part}/{name}"][:, i] for part in ("moved", "slope", "size"))
             # behind a softmax all but a trace of an entry cancels: measured by the largest of the problem
             scale = torch.where(size > 0, largest, 0)
             yield equal(f"weight of {name} around {place_of(case, unit)}", moved, slope, scale=scale)
 
 
-def _constrained(case: Case, problem: Problem, masks: Masks, unit: int) -> dict[str, Tensor]:
+def _constrained(case: Case, problem: Problem, masks: Masks, chosen: Tensor) -> dict[str, Tensor]:
     value, at = objective_of(case, problem, masks)
     g, graph = gradient(value, at), problem.network.graph
-    own = torch.zeros(graph.units, dtype=case.dtype, device=case.units.device)
-    own[unit] = 1
-    into, out = (hessian_times(value, at, part) for part in _parts(case, at, unit))
-    found: dict[str, Tensor] = {}
-    for edge in graph.edges:
-        name, side = edge.weight, edge.per_tail(own) - edge.per_head(own)
-        size = into[name].abs() + out[name].abs() + g[name].abs()
-        parts = {"moved": into[name] - out[name], "slope": side * g[name], "size": size}
-        found |= {f"{part}/{name}": t.flatten() for part, t in parts.items()}
+
+    def constraint(own: Tensor) -> dict[str, Tensor]:
+        into, out = (hessian_times(value, at, part) for part in _parts(case, at, own))
+        found: dict[str, Tensor] = {}
+        for edge in graph.edges:
+            name, side = edge.weight, edge.per_tail(own) - edge.per_head(own)
+            size = into[name].abs() + out[name].abs() + g[name].abs()
+            parts = {"moved": into[name] - out[name], "slope": side * g[name], "size": size}
+            found |= {f"{part}/{name}": t.flatten() for part, t in parts.items()}
+        return found
+
+    found: dict[str, Tensor] = case.in_turn(constraint, _axes(case, chosen))
     return found
 
 
-def _sampled(case: Case, units: Tensor, salt: int) -> list[int]:
+def _sampled(case: Case, units: Tensor, salt: int) -> Tensor:
     """A few of the units, the same for every problem."""
     order = torch.randperm(len(units), generator=case.source(salt))[:SAMPLES]
-    return [int(units[i]) for i in order.sort().values]
+    return units[order.to(units.device)].sort().values

@@ -1,0 +1,60 @@
+"""`prunelaws inspect`: the map of a model, without any pruner."""
+
+import json
+
+import hub
+import pytest
+import torch
+from conftest import Run
+
+from pruning.problem import Problem, squared_error
+from pruning.trace import trace
+from reports.inspection import NOTHING, speaks
+from theory.case import Case
+from theory.law import Subject
+from theory.laws import catalogue
+from theory.subjects import the_loss
+from theory.verify import Model, batch_of_model
+
+
+def record(run: Run, model: str) -> dict:
+    ended = run("inspect", model, "--json")
+    assert ended.status == 0, ended.err
+    return json.loads(ended.out)
+
+
+def test_a_chain_of_linear_layers_meets_every_hypothesis_on_chains(run: Run) -> None:
+    found = record(run, "mine.py:small")
+    assert (found["weights"], found["layers"], found["units"], found["sound units"]) == (72, 2, 8, 8)
+    assert [m["operators"] for m in found["modules"]] == [["linear"], ["relu"], ["linear"]]
+    assert all((m["degree"], m["monotone"], m["convex"]) == (1, True, True) for m in found["modules"])
+    laws = {law["id"]: law for law in found["laws"]}
+    assert all(laws[id]["applies"] and not laws[id]["partly"] for id in ("A1", "A2", "A4", "B12a", "1b.degree_one"))
+    assert laws["1b.rotary"]["reason"] == laws["1b.layer_norm"]["reason"] == NOTHING
+
+
+def test_what_is_lost_is_named_with_its_module(run: Run) -> None:
+    found = record(run, "mine.py:curved")
+    laws = {law["id"]: law for law in found["laws"]}
+    assert any(line.startswith("1: softmax") for line in found["objections"])
+    assert laws["A1"]["applies"] and laws["A1"]["partly"] and "1: softmax" in laws["A2"]["reason"]
+    text = run("inspect", "mine.py:curved").out
+    assert "units that may not balance:\n  1: softmax" in text and "A1*" in text
+
+
+@pytest.mark.parametrize("model", ["tokens", "indices", "pictures", "one_number"])
+def test_no_data_needs_to_be_named_whatever_goes_in_and_comes_out(run: Run, model: str) -> None:
+    laws = {law["id"]: law for law in record(run, f"mine.py:{model}")["laws"]}
+    assert laws["1b.embedding"]["applies"] == (model == "indices")
+    assert laws["A13"]["applies"] == (model in ("tokens", "indices"))
+
+
+@pytest.mark.parametrize("name", hub.MODELS)
+def test_a_law_speaks_of_modules_exactly_where_it_measures_something(name: str) -> None:
+    made = hub.MODELS[name]
+    network, x = trace(made.model(torch.float32), made.inputs(2, torch.float32)).to(dtype=torch.float64), made.inputs(2)
+    problem = Problem(network, (x, torch.zeros_like(network.forward(network.weights, x))), squared_error, 0)
+    case = Case.under(the_loss, batch_of_model(Model(name, problem)), generic=True)
+    for law in catalogue().values():
+        if law.subject is Subject.MODULE:
+            assert speaks(law, case) == (next(iter(law.measure(case)), None) is not None), law.id
