@@ -63,7 +63,7 @@ class Pruner:
     score: one number per weight, higher is kept; must not change anything it is given.
     select: the masks that keep k weights, from the scores and the masks now.
     objective: the scalar R of the network's outputs whose saliency theta * dR/dtheta the score is
-        made of, as weight times gradient by autograd, or None. Bias flow and cut mass follow from it,
+        made of, up to its sign, as weight times gradient by autograd, or None. Bias flow and cut mass follow from it,
         and rounding bounds rest on it: a score that is computed in another way declares none.
     claims: the promises that the pruner is held to.
     rounds: how many rounds of scoring it has as published.

@@ -13,6 +13,7 @@ from torch import Tensor, fx
 from pruning.constants import Constants, is_in_place
 from pruning.errors import ModelError
 from pruning.graph import INPUT, Node, Param, Value, leaves
+from pruning.mended import MENDED
 from pruning.sized import Rows, Sized, plain_name
 
 aten = torch.ops.aten
@@ -336,7 +337,7 @@ def _call_of(
     anew = any(a.name == "device" for a in op._schema.arguments) and not node.all_input_nodes
     if anew or any(isinstance(leaf, Rows) for leaf in made_from):
         return Node(node.name, Sized(op), args, where, (*given, ("batch_of", Value(INPUT))))
-    return Node(node.name, op, args, where, given)
+    return Node(node.name, MENDED.get(op, op), args, where, given)
 
 
 def _arguments(

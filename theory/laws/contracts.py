@@ -146,23 +146,23 @@ def determinism(case: Case) -> Iterator[Balances]:
     subject=Subject.SCORES,
     claim=None,
     needs_objective=True,
-    source="contract: S = w * dR/dw, Tanaka et al. 2020, section 4; a declared R is what rounding bounds rest on",
+    source="contract: S = w * dR/dw, Tanaka et al. 2020, section 4, or its size, as in SNIP; rounding bounds rest on R",
     impostor=halved,
     grades=(Grade.EXACT, Grade.ROUNDED, Grade.ORDER),
 )
 def declared_objective(case: Case) -> Iterator[Balances]:
-    """Each score is its weight times the derivative of the objective that the pruner declares."""
+    """Each score is, up to its sign, its weight times the derivative of the objective that the pruner declares."""
     product, cancels = times(standing(case), slopes(case)), not _nothing_cancels(case)
     certified = torch.zeros(case.batch.size, dtype=torch.bool) if case.flow is None else case.flow.exact
     for name, score in case.scores.items():
-        left, right = score.flatten(1), product[name].flatten(1)
+        left, right = score.abs().flatten(1), product[name].abs().flatten(1)
 
         def label(b: int, u: int, name: str = name, left: Tensor = left, right: Tensor = right) -> str:
-            return f"weight {name}[{u}] scores {' and not '.join(told(left[b, u], right[b, u]))}"
+            return f"weight {name}[{u}]: size {' and not '.join(told(left[b, u], right[b, u]))}"
 
         bound = None if cancels else relative_bound(case, 2, right)
         if bound is None:
-            yield from by_certificate(f"weight of {name}", left, right, left.abs() + right.abs(), certified, label)
+            yield from by_certificate(f"weight of {name}", left, right, left + right, certified, label)
         else:
             yield equal(f"weight of {name}", left, right, bound=bound, label=label)
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pruning.graph import Node, Param, Value
+from pruning.mended import prelu
 from theory.networks import modules
 
 aten = torch.ops.aten
@@ -227,7 +228,7 @@ class PReLU:
         return replace(self, channels=size[0]), size
 
     def emit(self, wiring: Wiring, x: Value, path: str) -> Value:
-        return wiring.add(path, aten.prelu.default, x, Param(f"{path}.weight"))
+        return wiring.add(path, prelu, x, Param(f"{path}.weight"))
 
     def module(self) -> nn.Module:
         return nn.PReLU(self.channels)
