@@ -79,6 +79,8 @@ def verify(
     `proofs` has the laws proved as well. A witness found for one family serves the others as the corpus
     does. Nothing is printed; `progress` and `on_verdict` are told what happens.
     """
+    about = {kind for subject in subjects for kind in kinds_of(subject)}
+    laws = {name: law for name, law in laws.items() if law.subject in about}
     known = dict(corpus)
     verdicts: list[Verdict] = []
     records: list[RunRecord] = []
