@@ -30,10 +30,11 @@ class Failure:
 
 @dataclass
 class Judgement:
-    """What one case says about one law: per problem whether anything was checked, and what failed."""
+    """What one case says about one law: per problem whether anything was checked, what by name, and what failed."""
 
     live: Tensor
     balances: int = 0
+    compared: set[str] = field(default_factory=set)
     grades: Counter[str] = field(default_factory=Counter)
     margin: float | None = None
     gain: float | None = None
@@ -159,6 +160,7 @@ def _is_flow(high: Balances, low: Balances) -> Tensor:
 def _count(balances: Balances, checked: Tensor, exact: Tensor, grade: Grade, result: Judgement) -> None:
     result.live |= checked.any(1).cpu()
     result.balances += int(checked.sum())
+    result.compared |= {balances.name} if bool(checked.any()) else set()
     per_problem = checked.sum(1).cpu()
     result.grades[Grade.EXACT.value] += int(per_problem[exact.cpu()].sum())
     result.grades[grade.value] += int(per_problem[~exact.cpu()].sum())

@@ -1,4 +1,4 @@
-"""Scope: what came of each law for each built-in subject on each family, as a file that a test compares.
+"""Scope: what came of each law for each built-in subject on each family, and what it compares, as a file for a test.
 
 `python -m theory.scope` writes it anew.
 """
@@ -6,18 +6,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pruning.pruners import built_in as pruners
-from theory.law import kinds_of
+from theory.judge import judge, out_of_scope
+from theory.law import Law, kinds_of
 from theory.laws import catalogue
 from theory.networks import built_in as families
-from theory.search import Budget, family_ground, search
+from theory.search import Budget, Ground, family_ground, search
 from theory.subjects import Subjected
 from theory.subjects import built_in as other_subjects
-from theory.verdict import Outcome
+from theory.verdict import Outcome, Verdict
 from theory.witnesses import load_corpus
 
 FILE = Path(__file__).with_suffix(".json")
@@ -34,9 +37,34 @@ def subjects() -> dict[str, Subjected]:
 
 @cache
 def recorded() -> Scope:
-    """The file. Raises OSError where it can't be read."""
-    found: Scope = json.loads(FILE.read_text(encoding="utf-8"))
+    """The outcomes of the file. Raises OSError where it can't be read."""
+    found: Scope = _file()["outcomes"]
     return found
+
+
+@cache
+def compared() -> Mapping[str, Mapping[str, tuple[str, str]]]:
+    """Of the file: by law, each kind of balance that it compares, with the first subject and family where it does."""
+    return {law: {kind: (s, f) for kind, (s, f) in kinds.items()} for law, kinds in _file()["compared"].items()}
+
+
+def trivial_share(law: str) -> float:
+    """Of the file: which share of a law's problems, over all subjects and families, were trivial."""
+    live, trivial = _file()["problems"][law]
+    return float(trivial / (live + trivial))
+
+
+@cache
+def _file() -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
+    return found
+
+
+def kinds(law: Law, ground: Ground) -> set[str]:
+    """What a law compares on a ground: the names of its balances that were checked, without those of layers."""
+    cases = (case for case in ground.cases(law) if out_of_scope(law, case) is None)
+    names = {name for case in cases if (found := judge(law, case)) for name in found.compared}
+    return {re.sub(r"#( \+ #)+", "#", re.sub(r"\d+(\.\w+)*", "#", name)) for name in names}
 
 
 def families_of(law: str) -> list[str]:
@@ -46,25 +74,41 @@ def families_of(law: str) -> list[str]:
     return [name for name in families() if name in found]
 
 
-def measured() -> Iterator[tuple[str, str, str, str]]:
-    """(subject, law, family, outcome) of all that is in scope now."""
+def measured() -> Iterator[tuple[str, Verdict]]:
+    """The verdicts, by subject, of all that is in scope now."""
     corpus = load_corpus()
     for name, subject in subjects().items():
         laws = [law for law in catalogue().values() if law.subject in kinds_of(subject)]
         for family in families().values():
             ground = family_ground(family, subject, BUDGET)
             for law in laws:
-                outcome = search(law, subject, ground, corpus).outcome
-                if outcome is not Outcome.OUT_OF_SCOPE:
-                    yield name, law.name, family.name, outcome.value
+                verdict = search(law, subject, ground, corpus)
+                if verdict.outcome is not Outcome.OUT_OF_SCOPE:
+                    yield name, verdict
+
+
+def kinds_found() -> Iterator[tuple[str, str, str, str]]:
+    """(law, kind of balance, subject, family) of all that is compared now."""
+    for name, subject in subjects().items():
+        for family in families().values():
+            ground = family_ground(family, subject, BUDGET)
+            for law in (law for law in catalogue().values() if law.subject in kinds_of(subject)):
+                yield from ((law.name, kind, name, family.name) for kind in sorted(kinds(law, ground)))
 
 
 def write() -> None:
     """Write the file anew."""
-    scope: dict[str, dict[str, dict[str, str]]] = {}
-    for subject, law, family, outcome in measured():
-        scope.setdefault(subject, {}).setdefault(law, {})[family] = outcome
-    FILE.write_text(json.dumps(scope, indent=1) + "\n", encoding="utf-8")
+    outcomes: dict[str, dict[str, dict[str, str]]] = {}
+    problems: dict[str, list[int]] = {}
+    for subject, v in measured():
+        outcomes.setdefault(subject, {}).setdefault(v.law, {})[v.ground] = v.outcome.value
+        live, trivial = problems.get(v.law, (0, 0))
+        problems[v.law] = [live + v.cases, trivial + v.trivial]
+    first: dict[str, dict[str, tuple[str, str]]] = {}
+    for law, kind, subject, family in kinds_found():
+        first.setdefault(law, {}).setdefault(kind, (subject, family))
+    text = json.dumps({"outcomes": outcomes, "compared": first, "problems": problems}, indent=1)
+    FILE.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

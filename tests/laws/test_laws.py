@@ -8,7 +8,7 @@ from pruning.pruners import built_in as pruners
 from theory.law import kinds_of
 from theory.laws import catalogue
 from theory.networks import built_in as families
-from theory.scope import BUDGET, recorded, subjects
+from theory.scope import BUDGET, compared, kinds, recorded, subjects, trivial_share
 from theory.search import Ground, family_ground, rerun, search
 from theory.verdict import Outcome
 from theory.witnesses import load_corpus
@@ -56,6 +56,15 @@ def test_law(subject: str, family: str, law: str) -> None:
         assert verdict.outcome is Outcome.VACUOUS or verdict.balances > 0, f"nothing was checked: {verdict}"
 
 
+@pytest.mark.parametrize("law", catalogue())
+def test_every_kind_of_balance_of_a_law_is_compared(law: str) -> None:
+    """No part of a law goes silent: each is compared where the file says that it first was."""
+    wanted = compared()[law]
+    for place in dict.fromkeys(wanted.values()):
+        found = kinds(catalogue()[law], ground(*place))
+        assert {kind for kind, where in wanted.items() if where == place} <= found, place
+
+
 @pytest.mark.parametrize("subject", subjects())
 @pytest.mark.parametrize("family", families())
 def test_what_is_not_recorded_is_out_of_scope(subject: str, family: str) -> None:
@@ -84,6 +93,11 @@ def test_every_law_is_checked_somewhere() -> None:
         outcomes = [o for found in recorded().values() for o in found.get(law.name, {}).values()]
         assert outcomes, f"{law.name} is checked nowhere"
         assert outcomes.count("vacuous") < len(outcomes), f"{law.name} is vacuous everywhere"
+
+
+@pytest.mark.parametrize("law", catalogue())
+def test_few_problems_are_trivial(law: str) -> None:
+    assert trivial_share(law) < 0.25
 
 
 def test_the_table_names_every_claim_free_law() -> None:
