@@ -88,6 +88,7 @@ def verify(
         _note_objections(name, model_.network)
     live = Live()
     with live, redirect_stdout(sys.stderr):  # a scorer that prints must not get into the result
+        maps = [_mapped(live, name, model_.problem) for name, model_ in zip(model or [], models, strict=True)]
         run = run_verification(
             [*(pruner for pruner, _ in loaded), *others],
             chosen,
@@ -103,7 +104,7 @@ def verify(
     names = [*references, *(subject.name for subject in others)]
     named = [{**record, "reference": name} for record, name in zip(run.pruners, names, strict=True)]
     where_from = {**run.provenance, "folder": str(out), "examples": str(examples)}
-    run = replace(run, pruners=named, provenance=where_from)
+    run = replace(run, pruners=named, provenance=where_from, maps=maps)
     files.write(run, out)
     sys.stdout.write(to_json(run) if as_json else terminal.as_text(run, out))
     for pruner, bare in loaded:
@@ -282,6 +283,13 @@ def repro(
         raise typer.Exit(FAILED)
     _note(f"{law.name} says nothing of {method.name} on {record.network}: {verdict.reason or 'nothing flows'}")
     raise typer.Exit(UNVERIFIED)
+
+
+def _mapped(live: Live, name: str, problem: Any) -> dict[str, Any]:
+    from reports.inspection import inspection
+
+    live.step(f"mapping {name}", 0, 1)
+    return inspection(name, problem)
 
 
 def _concluded(run: Run) -> int:

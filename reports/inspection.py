@@ -103,7 +103,7 @@ def inspection_text(found: dict[str, Any], most: int = 12) -> str:
         f"{found['model']}: {found['weights']:,} weights in {found['layers']} layers; "
         f"{found['sound units']:,} of {found['units']:,} hidden units are sound\n({READING})\n\n"
     )
-    rows = [[m["where"], " ".join(m["operators"]), _type(m), f"{m['sound']}/{m['units']}"] for m in found["modules"]]
+    rows = [[m["where"], " ".join(m["operators"]), type_of(m), f"{m['sound']}/{m['units']}"] for m in found["modules"]]
     text = head + _table(["module", "operators", "type", "sound"], rows) + "\n"
     for title, lines in (("lost on the way", found["lost"]), ("units that may not balance", found["objections"])):
         if lines:
@@ -123,7 +123,8 @@ def _short(law: dict[str, Any]) -> str:
     return f"{law['id']}{'*' * law['partly']}"
 
 
-def _type(module: dict[str, Any]) -> str:
+def type_of(module: dict[str, Any]) -> str:
+    """Degree, monotone, convex, in words."""
     degree = "no degree" if module["degree"] is None else f"degree {module['degree']:g}"
     kinds = [name for name in ("monotone", "convex") if module[name]]
     return ", ".join([degree, *kinds])

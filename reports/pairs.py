@@ -25,6 +25,7 @@ OUTCOME_STATUS = {
     Outcome.OUT_OF_SCOPE: "outside",
 }
 CHECKED = (Outcome.HELD, Outcome.BROKEN)
+NOTHING_FLOWED = "nothing flowed: every balance was trivial"
 
 
 def by_pair(run: Run) -> dict[Pair, list[Verdict]]:

@@ -128,7 +128,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything one verification found, and where it came from."""
+    """Everything one verification found, and where it came from. maps: what the theory says of each full-size model."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"ser_json_inf_nan": "strings"}
 
@@ -137,6 +137,7 @@ class Run:
     pruners: list[dict[str, Any]]
     verdicts: list[Verdict]
     runs: list[RunRecord] = field(default_factory=list)
+    maps: list[dict[str, Any]] = field(default_factory=list)
     version: int = SCHEMA_VERSION
 
     @property

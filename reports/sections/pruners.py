@@ -5,6 +5,7 @@ from __future__ import annotations
 from reports.blocks import NONE, Column, Facts, Fold, Inline, Line, Section, Span, Table, joined
 from reports.pairs import (
     CHECKED,
+    NOTHING_FLOWED,
     OUTCOME_STATUS,
     anchor,
     claims_by_fate,
@@ -89,7 +90,7 @@ def _unchecked(run: Run, pruner: str, laws: dict[str, list[Verdict]]) -> list[Ta
     for law, verdicts in laws.items():
         for v in verdicts:
             if v.outcome not in CHECKED:
-                reason = "nothing flowed: every balance was trivial" if v.outcome is Outcome.VACUOUS else v.reason
+                reason = NOTHING_FLOWED if v.outcome is Outcome.VACUOUS else v.reason
                 why.setdefault((reason or "not recorded", law), []).append(v.ground)
     by_reason: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (reason, law), grounds in why.items():

@@ -5,8 +5,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+import torch
 from handmade import a_run, a_verdict
+from torch import nn
 
+from pruning.problem import LOSSES, Problem
+from pruning.trace import trace
+from reports.inspection import inspection
 from reports.page import html
 from reports.record import from_json, to_json
 from theory.verdict import Outcome, Run
@@ -157,3 +162,19 @@ def test_evidence_says_what_no_failure_excludes(run: Run) -> None:
 
 def test_a_run_of_nothing() -> None:
     assert "Nothing was verified" in html(Run({}, [], [], []))
+
+
+def test_a_models_map_says_what_holds_where_and_why_not_elsewhere(clean: Run) -> None:
+    torch.manual_seed(0)
+    layers = nn.Linear(4, 3), nn.Softmax(1), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)
+    network = trace(nn.Sequential(*layers).double(), torch.ones(1, 4, dtype=torch.float64))
+    data = torch.ones(2, 4, dtype=torch.float64), torch.tensor([0, 1])
+    run = replace(clean, maps=[inspection(HOSTILE, Problem(network, data, LOSSES["cross-entropy"], 0))])
+    page = html(from_json(to_json(run)))
+    Outline(page)
+    assert HOSTILE not in page and "3 of 6 hidden units" in page
+    modules = cells(page, "Modules in the order in which they run")
+    assert modules["1"] == ["softmax", "no degree", "0 of 0"] and modules["2"][-1] == "3 of 3"
+    assert "degree" in cells(page, "Units that may not balance")["1"][0]
+    why = cells(page, "Laws that can't be applied to it, and why".replace("'", "&#39;"))
+    assert any("A2" in row[0] and "1: softmax" in reason for reason, row in why.items())

@@ -50,7 +50,7 @@ def test_gamma_bounds_k_roundings(dtype, digits, lowest):
     many = gamma(torch.tensor([1, 7, 1000]), dtype)
     assert many.dtype == dtype
     torch.testing.assert_close(many, torch.tensor([gamma(k, dtype) for k in (1, 7, 1000)], dtype=dtype))
-    with pytest.raises(ValueError, match="roundings in torch.float"):
+    with pytest.raises(ValueError, match=f"{2**digits} roundings in"):
         gamma(2**digits, dtype)
     with pytest.raises(ValueError, match="have no bound"):
         gamma(torch.tensor([1, 2**digits]), dtype)

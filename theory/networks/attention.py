@@ -36,7 +36,7 @@ def _mixer(draw: st.DrawFn, width: int) -> tuple[Layer, ...]:
 @st.composite
 def attention_shapes(draw: st.DrawFn) -> Shape:
     """Tokens by a table or a linear layer, blocks with norms before their parts, the mean over tokens."""
-    width, norm = draw(st.integers(1, 4)), draw(st.sampled_from(["layer", "rms", None]))
+    width, norm = draw(st.integers(2, 4)), draw(st.sampled_from(["layer", "rms", None]))
     tokens, embedded = draw(st.integers(2, 4)), draw(st.booleans())
     layers: list[Layer] = [Embedding(3, width) if embedded else Dense(0, width, draw(st.booleans()))]
     before: tuple[Layer, ...] = (Norm(norm, (width,)),) if norm else ()

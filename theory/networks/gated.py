@@ -12,7 +12,7 @@ MAX_WIDTH, MAX_BLOCKS = 6, 2
 @st.composite
 def gated_shapes(draw: st.DrawFn, activations: tuple[str, ...]) -> Shape:
     """Gated blocks, with or without an identity around them."""
-    widths = draw(st.lists(st.integers(1, MAX_WIDTH), min_size=2, max_size=1 + MAX_BLOCKS))
+    widths = draw(st.lists(st.integers(2, MAX_WIDTH), min_size=2, max_size=1 + MAX_BLOCKS))
     bias, width = draw(st.booleans()), widths[0]
     layers: list[Layer] = [Dense(0, width, bias), Act("relu")]
     for hidden in widths[1:]:

@@ -24,7 +24,7 @@ MAX_WIDTH = 5
 @st.composite
 def channel_shapes(draw: st.DrawFn) -> Shape:
     """Linear or convolutional layers with PReLU; the norm of the last but one is in its weight."""
-    conv, widths = draw(st.booleans()), draw(st.lists(st.integers(1, MAX_WIDTH), min_size=2, max_size=3))
+    conv, widths = draw(st.booleans()), draw(st.lists(st.integers(2, MAX_WIDTH), min_size=2, max_size=3))
     layers: list[Layer] = []
     for width in widths:
         bias = draw(st.booleans())

@@ -12,7 +12,7 @@ MAX_WIDTH, MAX_USES = 6, 4
 @st.composite
 def tied_shapes(draw: st.DrawFn) -> Shape:
     """A linear layer in, one used over and over, one out."""
-    width, bias = draw(st.integers(1, MAX_WIDTH)), draw(st.booleans())
+    width, bias = draw(st.integers(2, MAX_WIDTH)), draw(st.booleans())
     layers: list[Layer] = [Dense(0, width, bias), Act("relu"), Dense(0, width, bias)]
     for _ in range(draw(st.integers(1, MAX_USES - 1))):
         layers += [Act("relu"), Dense(0, width, bias, tied="2")]
