@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -197,9 +198,18 @@ def _fewer_units(spec: NetSpec) -> Iterator[NetSpec]:
     for first in range(RUNS):
         for fewer in _less(units):
             size = (*before, fewer) if tokens else (fewer, *spec.shape.input[1:])
-            yield from _fitted(spec, tree, first, size)
+            yield from _below(spec, _fitted(spec, tree, first, size))
         for narrowed in _everywhere(tree, _narrowed):
-            yield from _fitted(spec, narrowed, first)
+            yield from _below(spec, _fitted(spec, narrowed, first))
+
+
+def _below(spec: NetSpec, candidates: Iterator[NetSpec]) -> Iterator[NetSpec]:
+    """Those that are smaller: what is tied to a wider layer was made to fit again."""
+    return (c for c in candidates if _numbers(c.shape) < _numbers(spec.shape))
+
+
+def _numbers(shape: Shape) -> int:
+    return parameter_count(shape) + math.prod(shape.input)
 
 
 def _narrowed(tree: Tree) -> Iterator[Tree]:

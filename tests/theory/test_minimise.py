@@ -67,6 +67,19 @@ def test_what_breaks_only_as_it_is_stays_as_it_is():
     assert minimise(start, lambda spec: spec == start, whole_numbers=True) == start
 
 
+def test_a_tied_layer_as_wide_as_the_failure_needs_comes_to_an_end():
+    """Its outputs can't be fewer than its inputs: to try was no step, and went on for ever."""
+    layers = Dense(2, 2), Act("relu"), Dense(2, 2), Act("relu"), Dense(2, 2, tied="2"), Act("relu"), Dense(2, 1)
+    numbers = {f"{i}.weight": [[1.0, 2.0], [3.0, 4.0]][: 1 if i == 6 else 2] for i in (0, 2, 6)}
+    start = NetSpec(Shape(layers, (2,), 1), numbers, [[1.0, 2.0]], [[0.0]], "squared-error", 0)
+
+    def breaks(spec: NetSpec) -> bool:
+        return any(la.tied and la.inputs == 2 for la in spec.shape.layers if isinstance(la, Dense))
+
+    small = minimise(start, breaks, whole_numbers=True)
+    assert breaks(small) and small.shape.samples == 1
+
+
 def test_plainer_numbers_may_let_units_go():
     start = NetSpec.of(built_in()["dense, integer"].batch(chain(2, 3, 2), 0, 1), 0)
 
