@@ -60,7 +60,7 @@ def by_name(families: list[Family]):
 def specs(family: Family, count: int, most: int = WORK) -> list[NetSpec]:
     """One literal problem for each of the family's first small shapes, with the loss that the oracles know."""
     found = []
-    for shape, seed in examples(family, 4 * count, 11):
+    for shape, seed in examples(family, 6 * count, 11):
         if parameter_count(shape) <= most:
             squared = replace(family, loss="squared-error")
             found.append(NetSpec.of(squared.batch(shape, seed, 1), 0))
