@@ -2,8 +2,15 @@
 
 import os
 
+import pytest
 import torch
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_in_every_run() -> None:
+    """Whatever ran before in the same process: a red test can be run again alone."""
+    torch.manual_seed(0)

@@ -112,7 +112,7 @@ def test_one_score_off_is_always_caught_in_exact_problems(family, mutated, probl
 
 
 @pytest.mark.parametrize("family", [f for f in BOUNDED if f.generic], ids=lambda f: f.name)
-@pytest.mark.parametrize(("mutated", "problems"), [(random_one, 280), (same_one, 60)])
+@pytest.mark.parametrize(("mutated", "problems"), [(random_one, 100), (same_one, 60)])
 def test_one_score_off_is_always_caught_in_rounded_problems(family, mutated, problems):
     tried = 0
     for clean in judged(family, synflow, problems, seed=4):
@@ -132,11 +132,11 @@ def test_one_score_off_is_caught_in_nearly_all_problems_by_order(family, mutated
     at a corner of a kernel that mostly sees padding a score is less.
     """
     hits, tried = 0, 0
-    for clean in judged(family, replace(synflow, objective=None), 260, seed=6):
+    for clean in judged(family, replace(synflow, objective=None), 130, seed=6):
         if not clean.has_sources:
             hits += refuted(Case(clean.batch, mutated(clean.pruner), generic=clean.generic), ORDER_LAWS)
             tried += 1
-    assert tried >= 90 and hits >= least * tried, (hits, tried)
+    assert tried >= 45 and hits >= least * tried, (hits, tried)
 
 
 def test_the_mutation_is_one_score_off_by_its_size():
