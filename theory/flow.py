@@ -84,9 +84,10 @@ def measure_flow(graph: Graph, weights: Tensors, fixed: Tensors, objective: Tapp
     gamma_{m + c_out m + B + 2 + f} T_out + gamma_{k+f} of what passes the operators between, whatever
     the depth; the 2 pays for T, the gap and the bound being rounded themselves. Underflow adds eta
     times the absolute sums that its errors are multiplied by.
-    The flow counts as exact where the arguments of every operator are integers, dR/dy as computed among
-    them, no operator rounds integers, and all absolute partial sums, forward, backward, over the
-    weights and over input and output, are below 2^53 (2^24 in float32). Raises UnreadableFlow.
+    The flow counts as exact where every value and cotangent is an integer (a maximum may share its own
+    among three that are tied), no operator rounds integers, and all absolute partial sums, forward,
+    backward, over the weights and over input and output, are below 2^53 (2^24 in float32). Raises
+    UnreadableFlow.
     """
     values: dict[str, Tensor] = {}
     runs: Counter[str] = Counter()
@@ -229,7 +230,7 @@ class _Reader:
         if not plain or self.graph.objections:
             return torch.zeros_like(total, dtype=torch.bool)
         constants = [t for t in self.fixed.values() if t.is_floating_point()]
-        given = [*self.weights.values(), *constants, self.values[INPUT], self.slopes[self.graph.output]]
+        given = [*self.weights.values(), *constants, *self.values.values(), *self.slopes.values()]
         whole = torch.stack([(t == t.round()).all() for t in given]).all()
         sums = [peak for _, peak in self.absolute.values()] + [total + self._bias_total()]
         sums += [(self.values[n] * self.slopes[n]).abs().sum() for n in (INPUT, self.graph.output)]

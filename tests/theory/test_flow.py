@@ -31,11 +31,13 @@ from theory import flow, numerics
 from theory.case import Case
 from theory.judge import judge, out_of_scope
 from theory.law import Grade
+from theory.laws import catalogue
 from theory.networks.conv import conv_integer
 from theory.networks.dense import dense_integer, dense_real
 from theory.networks.shape import Conv, Dense, Flatten, Pool, Shape
 from theory.networks.spec import NetSpec
 from theory.oracles.exact import fractions, saliencies
+from theory.subjects import the_loss
 
 # networks without objections or products, and laws whose bound comes from the units'
 BOUNDED = [f for f in FAMILIES if f.name.startswith(("dense", "conv", "residual", "linear"))]
@@ -191,6 +193,17 @@ def test_exact_holds_through_forks_and_sums():
         judged = judge(A1, case)
         assert bool(case.exact.all()) and not judged.failures and judged.balances > 0
         assert set(+judged.grades) == {Grade.EXACT.value}
+
+
+def test_exact_is_refused_where_a_maximum_is_shared_among_three():
+    """Whole weights and inputs, and thirds on the way back, which do not add up to 1 to the bit."""
+    layers = Conv(1, 1, 1), Pool("max", 2), Flatten(), Dense(1, 1)
+    values = {"0.weight": [[[[1.0]]]], "3.weight": [[1.0]]}
+    tied = [[[[1.0, 1.0], [1.0, 0.0]]]]
+    case = Case(NetSpec(Shape(layers, (1, 2, 2), 1), values, tied, [[0.0]], "squared-error", 0).batch(), the_loss)
+    assert bool(case.exact.all())  # torch's own maximum chooses one
+    found = judge(catalogue()["kinks"], case)
+    assert not found.failures and found.grades[Grade.EXACT.value] == 0 < found.grades[Grade.ROUNDED.value]
 
 
 def test_exact_is_refused_where_cotangents_do_not_fit_together():
