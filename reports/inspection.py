@@ -112,11 +112,16 @@ def inspection_text(found: dict[str, Any], most: int = 12) -> str:
     applying = [law for law in found["laws"] if law["applies"]]
     text += f"laws whose hypotheses it meets: {', '.join(_short(law) for law in applying)}\n"
     text += "  (* only at the sound units)\n" if any(law["partly"] for law in applying) else ""
-    reasons: dict[str, list[str]] = {}
+    return text + "".join(f"not {', '.join(ids)}: {reason}\n" for reason, ids in reasons(found).items())
+
+
+def reasons(found: dict[str, Any]) -> dict[str, list[str]]:
+    """The ids of the laws that can't be applied, by why."""
+    by_reason: dict[str, list[str]] = {}
     for law in found["laws"]:
         if not law["applies"]:
-            reasons.setdefault(law["reason"], []).append(law["id"])
-    return text + "".join(f"not {', '.join(ids)}: {reason}\n" for reason, ids in reasons.items())
+            by_reason.setdefault(law["reason"], []).append(law["id"])
+    return by_reason
 
 
 def _short(law: dict[str, Any]) -> str:

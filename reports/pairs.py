@@ -25,7 +25,13 @@ OUTCOME_STATUS = {
     Outcome.OUT_OF_SCOPE: "outside",
 }
 CHECKED = (Outcome.HELD, Outcome.BROKEN)
-NOTHING_FLOWED = "nothing flowed: every balance was trivial"
+
+
+def why_unchecked(verdict: Verdict) -> str:
+    """Why a verdict that is vacuous or out of scope says nothing."""
+    if verdict.outcome is Outcome.VACUOUS:
+        return "nothing flowed: every balance was trivial"
+    return verdict.reason or "not recorded"
 
 
 def by_pair(run: Run) -> dict[Pair, list[Verdict]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reports.blocks import Block, Column, Facts, Fold, Line, Section, Span, Table, Text
-from reports.inspection import READING, type_of
+from reports.inspection import READING, reasons, type_of
 from theory.verdict import Run
 
 PARTLY = "has units that may not balance: applied at the sound ones alone"
@@ -49,10 +49,5 @@ def _placed(line: str) -> tuple[Line, ...]:
 
 
 def _reasons(found: dict[str, Any]) -> list[tuple[str, str]]:
-    by_reason: dict[str, list[str]] = {}
-    for law in found["laws"]:
-        if not law["applies"]:
-            by_reason.setdefault(law["reason"], []).append(law["id"])
-        elif law["partly"]:
-            by_reason.setdefault(PARTLY, []).append(law["id"])
-    return [(reason, ", ".join(ids)) for reason, ids in by_reason.items()]
+    partly = [law["id"] for law in found["laws"] if law["partly"]]
+    return [(why, ", ".join(ids)) for why, ids in ({PARTLY: partly} | reasons(found)).items() if ids]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from reports.blocks import NONE, Block, Column, Facts, Fold, Line, Section, Span, Table
-from reports.pairs import NOTHING_FLOWED, law_head, least_gain, model_of, of_pruner, worst_margin
+from reports.pairs import CHECKED, law_head, least_gain, model_of, of_pruner, why_unchecked, worst_margin
 from theory.verdict import Outcome, Run, RunRecord, Verdict
 
 SHOWN_ROUNDS = 10
@@ -133,7 +133,7 @@ def _along(verdicts: list[Verdict], record: RunRecord) -> tuple[Line, ...]:
         at = [_round(v.ground, record.model) for v in verdicts if v.outcome is outcome]
         failed = any(v.failed for v in verdicts if v.outcome is outcome)
         cells.append(Span(", ".join(at), "refuted" if failed else status) if at else NONE)
-    silent = {v.reason or NOTHING_FLOWED for v in verdicts if v.outcome in (Outcome.VACUOUS, Outcome.OUT_OF_SCOPE)}
+    silent = {why_unchecked(v) for v in verdicts if v.outcome not in CHECKED}
     found = f"{sum(v.balances for v in verdicts):,}", worst_margin(verdicts), least_gain(verdicts)
     return (*cells, *found, "; ".join(sorted(silent)) or NONE)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from reports.blocks import NONE, Column, Facts, Fold, Inline, Line, Section, Span, Table, joined
 from reports.pairs import (
     CHECKED,
-    NOTHING_FLOWED,
     OUTCOME_STATUS,
     anchor,
     claims_by_fate,
@@ -15,8 +14,9 @@ from reports.pairs import (
     of_pruner,
     pair_standing,
     pruner_names,
+    why_unchecked,
 )
-from theory.verdict import Outcome, Run, Standing, Verdict
+from theory.verdict import Run, Standing, Verdict
 
 
 def section(run: Run) -> Section:
@@ -90,8 +90,7 @@ def _unchecked(run: Run, pruner: str, laws: dict[str, list[Verdict]]) -> list[Ta
     for law, verdicts in laws.items():
         for v in verdicts:
             if v.outcome not in CHECKED:
-                reason = NOTHING_FLOWED if v.outcome is Outcome.VACUOUS else v.reason
-                why.setdefault((reason or "not recorded", law), []).append(v.ground)
+                why.setdefault((why_unchecked(v), law), []).append(v.ground)
     by_reason: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (reason, law), grounds in why.items():
         by_reason.setdefault((reason, tuple(grounds)), []).append(law)

@@ -165,7 +165,6 @@ def test_a_run_of_nothing() -> None:
 
 
 def test_a_models_map_says_what_holds_where_and_why_not_elsewhere(clean: Run) -> None:
-    torch.manual_seed(0)
     layers = nn.Linear(4, 3), nn.Softmax(1), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)
     network = trace(nn.Sequential(*layers).double(), torch.ones(1, 4, dtype=torch.float64))
     data = torch.ones(2, 4, dtype=torch.float64), torch.tensor([0, 1])
