@@ -72,6 +72,7 @@ def verify(
     from reports import files, loading, terminal
     from reports.record import to_json
     from theory.networks import built_in as families
+    from theory.sidebyside import processors
     from theory.verify import Model, budget_for
     from theory.verify import verify as run_verification
     from theory.witnesses import load_corpus
@@ -100,6 +101,7 @@ def verify(
             live.step,
             live.verdict,
             proofs=bool(others),
+            workers=processors(),
         )
     names = [*references, *(subject.name for subject in others)]
     named = [{**record, "reference": name} for record, name in zip(run.pruners, names, strict=True)]
@@ -373,7 +375,8 @@ def main() -> None:
     except UsageError as error:
         sys.exit(_said(" ".join(str(error).split()), USAGE))
     except OSError as error:
-        sys.exit(_said(f"{error.filename or 'output'}: {error.strerror or error}", UNVERIFIED))
+        told = f"{error.filename or 'output'}: {error.strerror}" if error.errno else str(error)
+        sys.exit(_said(told, UNVERIFIED))
     except Exception as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.exit(_said("name a verb, such as verify; `prunelaws --help` shows them all", USAGE))

@@ -24,6 +24,7 @@ from theory.flow import Flow, UnreadableFlow, measure_flow, path_roundings
 from theory.networks.batch import Batch
 from theory.numerics import Bound, gamma, largest_integer, least_magnitude
 from theory.optype import types_of
+from theory.shaking import shaken
 from theory.subjects import Stepper, the_loss
 from theory.traits import Trait, last_layer, traits_of
 
@@ -323,6 +324,13 @@ class Case:
         """The same case in another precision, to be compared with this one."""
         return replace(self, batch=self.batch.to(dtype), coarse=True)
 
+    def shaken(self) -> Case:
+        """The same case with its rounding made larger, to see how far it is amplified."""
+        network = self.batch.network
+        return replace(
+            self, batch=replace(self.batch, network=replace(network, graph=shaken(network.graph, self.batch.seed)))
+        )
+
     def only(self, index: int) -> Case:
         """One problem of the case."""
         masks = None if self.masks is None else {n: m[index : index + 1] for n, m in self.masks.items()}
@@ -388,6 +396,10 @@ class Case:
     def in_turn(self, function: Callable[[Tensor], Any], rows: Tensor) -> Any:
         """`function` of every row, stacked: all at once, save on a full-size model, which has no room for that."""
         return torch.vmap(function, chunk_size=None if self.batch.shape is not None else 1)(rows)
+
+    def sampled(self, count: int) -> int:
+        """How many samples of `count` a law takes one by one: on a full-size model a third, since each takes long."""
+        return count if self.batch.shape is not None else math.ceil(count / 3)
 
     @property
     def _device(self) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from pruning.engine import ScoreError
 from theory.case import Case
 from theory.law import Balances, Grade, Law
-from theory.numerics import ORDER_BITS, order_gain, unit_roundoff
+from theory.numerics import ORDER_BITS, order_gains, unit_roundoff
 from theory.traits import Trait
 
 
@@ -78,16 +79,17 @@ def judge(law: Law, case: Case) -> Judgement | None:
     if not balances:
         return None
     if any(b.bound is None for b in balances):
-        return _by_order(balances, _measured_low(law, case))
+        low = _measured(law, case.at(torch.float32))
+        return _by_order(balances, low, lambda: _measured(law, case.shaken()))
     result = Judgement(torch.zeros(case.batch.size, dtype=torch.bool))
     for each in balances:
         _by_bound(each, result)
     return result
 
 
-def _measured_low(law: Law, case: Case) -> list[Balances]:
+def _measured(law: Law, case: Case) -> list[Balances]:
     try:
-        return list(law.measure(case.at(torch.float32)))
+        return list(law.measure(case))
     except ScoreError:
         return []  # float32 overflows where float64 does not: there is no order to see
 
@@ -112,15 +114,24 @@ def _by_bound(balances: Balances, result: Judgement) -> None:
     _fail(balances, checked & (residual > size), result)
 
 
-def _by_order(balances: list[Balances], low: list[Balances]) -> Judgement:
+def _by_order(balances: list[Balances], low: list[Balances], measure_shaken: Callable[[], list[Balances]]) -> Judgement:
     result = Judgement(torch.zeros(len(balances[0].left), dtype=torch.bool))
     floors = [_noise(side) for side in (balances, low)]
+    shaken: list[Balances] | None = None
     for i, each in enumerate(balances):
         if each.bound is not None:
             _by_bound(each, result)
-        elif i < len(low):
-            loud = (each.scale > floors[0]) & (low[i].scale > floors[1])
-            _by_gain(each, low[i], loud, result)
+            continue
+        if i >= len(low):
+            continue
+        loud = (each.scale > floors[0]) & (low[i].scale > floors[1])
+        checked = _checked(each) & _checked(low[i]) & _is_flow(each, low[i]) & loud
+        gains = _gains(each, low[i].residual / low[i].scale, checked)
+        if bool((gains < ORDER_BITS).any()):
+            shaken = measure_shaken() if shaken is None else shaken
+            if i < len(shaken):
+                gains = torch.maximum(gains, _gains(each, _amplified(each, shaken[i]), checked))
+        _by_gain(each, gains, checked, result)
     return result
 
 
@@ -133,18 +144,31 @@ def _noise(balances: list[Balances]) -> Tensor:
     return math.sqrt(unit_roundoff(largest.dtype)) * largest.unsqueeze(1)
 
 
-def _by_gain(high: Balances, low: Balances, loud: Tensor, result: Judgement) -> None:
-    checked = _checked(high) & _checked(low) & _is_flow(high, low) & loud
-    share = torch.where(checked, high.residual / high.scale, 0)
-    coarse = torch.where(checked, low.residual / low.scale, 0)
-    exact = torch.zeros(len(share), dtype=torch.bool)
-    _count(high, checked, exact, Grade.ORDER, result)
+def _gains(high: Balances, coarse: Tensor, checked: Tensor) -> Tensor:
+    """Per problem: bits between its largest residual and its largest `coarse` one; infinite where none is checked."""
+    if not bool(checked.any()):
+        return torch.full((len(checked),), torch.inf)
+    fine, rough = (torch.where(checked, share, 0).amax(1) for share in (high.residual / high.scale, coarse))
+    return torch.where(checked.any(1), order_gains(fine, rough), torch.inf)
+
+
+def _amplified(each: Balances, shaken: Balances) -> Tensor:
+    """What float32's rounding would do to both sides, were its effect in proportion to that of a little shaking.
+
+    The test in doubt: where rounding is amplified, float32 may be spared by luck.
+    """
+    moved = (each.left - shaken.left).abs() + (each.right - shaken.right).abs()
+    return (2**ORDER_BITS * moved / each.scale).nan_to_num(nan=0, posinf=0)
+
+
+def _by_gain(high: Balances, gains: Tensor, checked: Tensor, result: Judgement) -> None:
+    _count(high, checked, torch.zeros(len(gains), dtype=torch.bool), Grade.ORDER, result)
     if not bool(checked.any()):
         return
-    gain = order_gain(share, coarse)
+    gain = float(gains.min())
     result.gain = gain if result.gain is None else min(gain, result.gain)
-    if gain < ORDER_BITS:
-        _fail(high, share == share.max(), result)
+    share = torch.where(checked, high.residual / high.scale, 0)
+    _fail(high, (share == share.amax(1, keepdim=True)) & (gains < ORDER_BITS).unsqueeze(1), result)
 
 
 def _is_flow(high: Balances, low: Balances) -> Tensor:

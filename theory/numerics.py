@@ -75,8 +75,8 @@ class Bound:
     exact: Tensor
 
 
-def order_gain(residual64: Tensor, residual32: Tensor) -> float:
-    """Bits that the largest relative residual gains from float32 to float64; both are floored at their u."""
-    high = max(float(residual64.max()), unit_roundoff(torch.float64)) if residual64.numel() else 0.0
-    low = max(float(residual32.max()), unit_roundoff(torch.float32)) if residual32.numel() else 0.0
-    return math.log2(low / high) if high else math.inf
+def order_gains(residual64: Tensor, residual32: Tensor) -> Tensor:
+    """Bits that each relative residual gains from float32 to float64; both are floored at their u."""
+    high = residual64.double().clamp(min=unit_roundoff(torch.float64))
+    low = residual32.double().clamp(min=unit_roundoff(torch.float32))
+    return torch.log2(low / high)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from pruning.pruners import built_in as pruners
 from theory.judge import judge, out_of_scope
@@ -18,6 +21,7 @@ from theory.law import Law, kinds_of
 from theory.laws import catalogue
 from theory.networks import built_in as families
 from theory.search import Budget, Ground, family_ground, search
+from theory.sidebyside import Say, processors, side_by_side
 from theory.subjects import Subjected
 from theory.subjects import built_in as other_subjects
 from theory.verdict import Outcome, Verdict
@@ -74,39 +78,34 @@ def families_of(law: str) -> list[str]:
     return [name for name in families() if name in found]
 
 
-def measured() -> Iterator[tuple[str, Verdict]]:
-    """The verdicts, by subject, of all that is in scope now."""
-    corpus = load_corpus()
-    for name, subject in subjects().items():
-        laws = [law for law in catalogue().values() if law.subject in kinds_of(subject)]
-        for family in families().values():
-            ground = family_ground(family, subject, BUDGET)
-            for law in laws:
-                verdict = search(law, subject, ground, corpus)
-                if verdict.outcome is not Outcome.OUT_OF_SCOPE:
-                    yield name, verdict
-
-
-def kinds_found() -> Iterator[tuple[str, str, str, str]]:
-    """(law, kind of balance, subject, family) of all that is compared now."""
-    for name, subject in subjects().items():
-        for family in families().values():
-            ground = family_ground(family, subject, BUDGET)
-            for law in (law for law in catalogue().values() if law.subject in kinds_of(subject)):
-                yield from ((law.name, kind, name, family.name) for kind in sorted(kinds(law, ground)))
+def measure(name: str, say: Say) -> None:
+    """Say of each law and family in scope of a subject: the verdict, and the kinds of balances compared."""
+    subject, corpus = subjects()[name], load_corpus()
+    torch.set_num_threads(1)
+    for family in families().values():
+        ground = family_ground(family, subject, BUDGET)
+        for law in (law for law in catalogue().values() if law.subject in kinds_of(subject)):
+            verdict = search(law, subject, ground, corpus)
+            if verdict.outcome is not Outcome.OUT_OF_SCOPE:
+                say((verdict, sorted(kinds(law, ground))))
 
 
 def write() -> None:
     """Write the file anew."""
+    names = list(subjects())
+    found: list[list[tuple[Verdict, list[str]]]] = [[] for _ in names]
+    jobs = [partial(measure, name) for name in names]
+    side_by_side(jobs, processors(), lambda number, said: found[number].append(said))
     outcomes: dict[str, dict[str, dict[str, str]]] = {}
     problems: dict[str, list[int]] = {}
-    for subject, v in measured():
-        outcomes.setdefault(subject, {}).setdefault(v.law, {})[v.ground] = v.outcome.value
-        live, trivial = problems.get(v.law, (0, 0))
-        problems[v.law] = [live + v.cases, trivial + v.trivial]
     first: dict[str, dict[str, tuple[str, str]]] = {}
-    for law, kind, subject, family in kinds_found():
-        first.setdefault(law, {}).setdefault(kind, (subject, family))
+    for verdict, compared_there in chain.from_iterable(found):
+        law, subject, family = verdict.law, verdict.pruner, verdict.ground
+        outcomes.setdefault(subject, {}).setdefault(law, {})[family] = verdict.outcome.value
+        live, trivial = problems.get(law, (0, 0))
+        problems[law] = [live + verdict.cases, trivial + verdict.trivial]
+        for kind in compared_there:
+            first.setdefault(law, {}).setdefault(kind, (subject, family))
     text = json.dumps({"outcomes": outcomes, "compared": first, "problems": problems}, indent=1)
     FILE.write_text(text + "\n", encoding="utf-8")
 

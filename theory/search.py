@@ -23,7 +23,7 @@ from theory.traits import Trait
 from theory.verdict import Outcome, Verdict, Witness
 from theory.witnesses import Corpus
 
-SINGLE_PROBLEMS = 2  # of each shape, for laws that take problems one by one
+SINGLE_PROBLEMS = 1  # of each shape, for laws that take problems one by one
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from itertools import product
+from itertools import chain, product
 
 import torch
 
@@ -26,8 +26,9 @@ from theory.proofs import PROOFS, prove
 from theory.proofs.statement import Proof
 from theory.scope import families_of
 from theory.search import Budget, Ground, family_ground, search
+from theory.sidebyside import Say, side_by_side
 from theory.subjects import Stepper, Subjected
-from theory.verdict import Run, RunRecord, Verdict
+from theory.verdict import Run, RunRecord, Verdict, Witness
 from theory.witnesses import Corpus
 
 FULL_COMPRESSION = 10_000  # a model is pruned to this, or to one weight per layer where that comes first
@@ -73,38 +74,69 @@ def verify(
     progress: Progress,
     on_verdict: OnVerdict,
     proofs: bool = False,
+    workers: int = 1,
 ) -> Run:
     """Check every law for every subject on every family, and along each pruner's run of every model.
 
-    `proofs` has the laws proved as well. A witness found for one family serves the others as the corpus
-    does. Nothing is printed; `progress` and `on_verdict` are told what happens.
+    `proofs` has the laws proved as well. A witness that a subject has on one family serves it on the others as
+    the corpus does. Nothing is printed; `progress` and `on_verdict` are told what happens. Families are checked for
+    `workers` subjects at once; what is found does not depend on how many.
     """
     about = {kind for subject in subjects for kind in kinds_of(subject)}
     laws = {name: law for name, law in laws.items() if law.subject in about}
-    known = dict(corpus)
-    verdicts: list[Verdict] = []
+    steps = len(subjects) * (len(families) + len(models))
+    found: list[list[Verdict]] = [[] for _ in subjects]
+    done = 0
+
+    def hear(number: int, said: str | Verdict | None) -> None:
+        nonlocal done
+        if isinstance(said, Verdict):
+            found[number].append(said)
+            on_verdict(said)
+        elif said is None:  # with that place
+            done += 1
+        else:
+            progress(f"{subjects[number].name} on {said}", done, steps)
+
+    def on_families(subject: Subjected, say: Say) -> None:
+        known = dict(corpus)
+        for family in families:
+            say(family.name)
+            with _one_thread():
+                _check(laws, subject, family_ground(family, subject, budget, device), known, say)
+            say(None)
+
+    side_by_side([partial(on_families, s) for s in subjects], workers if device.type == "cpu" else 1, hear)
     records: list[RunRecord] = []
-    places: list[Family | Model] = [*families, *models]
-    steps = len(subjects) * len(places)
-    for done, (subject, place) in enumerate(product(subjects, places)):
-        tell = partial(_tell, progress, subject, done, steps)
-        for ground in _grounds(place, subject, budget, device, records, tell):
-            for law in (law for law in laws.values() if law.subject in kinds_of(subject) and ground.suits(law)):
-                tell(f"{ground.name}: {law.name}")
-                verdict = search(law, subject, ground, known)
-                if verdict.witness:
-                    known[verdict.law, verdict.pruner] = verdict.witness
-                verdicts.append(verdict)
-                on_verdict(verdict)
+    for (number, subject), model in product(enumerate(subjects), models):
+        say = partial(hear, number)
+        known = dict(corpus) | {(v.law, v.pruner): v.witness for v in found[number] if v.witness}
+        for ground in _model_grounds(model, subject, records, say):
+            _check(laws, subject, ground, known, say)
+        say(None)
     run = Run(
         provenance=provenance(budget, device),
         laws=[described(law, _proof(law, progress) if proofs else None) for law in laws.values()],
         pruners=[_subject_record(s) for s in subjects],
-        verdicts=verdicts,
+        verdicts=list(chain.from_iterable(found)),
         runs=records,
     )
     progress("done", steps, steps)
     return run
+
+
+def _check(
+    laws: Mapping[str, Law], subject: Subjected, ground: Ground, known: dict[tuple[str, str], Witness], say: Say
+) -> None:
+    """Every law that suits a ground; what is known grows by each witness."""
+    for law in laws.values():
+        if law.subject not in kinds_of(subject) or not ground.suits(law):
+            continue
+        say(f"{ground.name}: {law.name}")
+        verdict = search(law, subject, ground, known)
+        if verdict.witness:
+            known[verdict.law, verdict.pruner] = verdict.witness
+        say(verdict)
 
 
 def _proof(law: Law, progress: Progress) -> Proof | None:
@@ -112,25 +144,6 @@ def _proof(law: Law, progress: Progress) -> Proof | None:
         return None
     progress(f"proving {law.name}", 0, 0)
     return prove(law.id)
-
-
-def _tell(progress: Progress, subject: Subjected, done: int, steps: int, what: str) -> None:
-    progress(f"{subject.name} on {what}", done, steps)
-
-
-def _grounds(
-    place: Family | Model,
-    subject: Subjected,
-    budget: Budget,
-    device: torch.device,
-    records: list[RunRecord],
-    tell: Callable[[str], None],
-) -> Iterator[Ground]:
-    if isinstance(place, Model):
-        yield from _model_grounds(place, subject, records, tell)
-    else:
-        with _one_thread():
-            yield family_ground(place, subject, budget, device)
 
 
 @contextmanager
@@ -144,9 +157,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _model_grounds(
-    model: Model, subject: Subjected, records: list[RunRecord], tell: Callable[[str], None]
-) -> Iterator[Ground]:
+def _model_grounds(model: Model, subject: Subjected, records: list[RunRecord], say: Say) -> Iterator[Ground]:
     """The run as a whole, then the network before it and at each checkpoint; made one after the other."""
     batch = batch_of_model(model)
     generic = any(bool((w != w.round()).any()) for w in batch.weights.values())
@@ -156,7 +167,7 @@ def _model_grounds(
         yield Ground(model.name, [start], [start])
         return
     try:
-        run = _run(model, subject, tell)
+        run = _run(model, subject, say)
     except ScoreError as error:
         yield Ground(model.name, [start], [start], [replace(start, fault=str(error))])
         return
@@ -170,7 +181,7 @@ def _model_grounds(
         yield Ground(f"{model.name}, round {mark} of {run.rounds}", [case], [case], only=only)
 
 
-def _run(model: Model, pruner: Pruner, tell: Callable[[str], None]) -> Trace:
+def _run(model: Model, pruner: Pruner, say: Say) -> Trace:
     total = model.network.initial.total
     rounds = model.rounds or pruner.rounds
     schedule = exponential(total, min(model.keep(), model.network.initial.kept), rounds)
@@ -178,7 +189,7 @@ def _run(model: Model, pruner: Pruner, tell: Callable[[str], None]) -> Trace:
         model.problem,
         pruner,
         schedule,
-        lambda round_, kept: tell(f"{model.name}: round {round_} of {rounds}, {kept:,} kept"),
+        lambda round_, kept: say(f"{model.name}: round {round_} of {rounds}, {kept:,} kept"),
     )
 
 

@@ -61,7 +61,7 @@ def test_no_false_alarm(id, record_property):
             gains += [verdict.gain] if verdict.cases and verdict.gain is not None else []
     record_property("problems", problems)
     record_property("least gain", min(gains))
-    assert problems >= WANTED and min(gains) > 20 and not looped
+    assert problems >= WANTED and not looped
 
 
 @ALL

@@ -33,7 +33,7 @@ SAMPLES = 4  # weights of each layer that are looked at one by one
 )
 def vacuous_obd(case: Case) -> Iterator[Balances]:
     """The objective has no second derivative by any single weight: a diagonal of curvatures knows nothing of it."""
-    picks = {n: _some(w[0].numel(), case.source(14)) for n, w in case.batch.weights.items()}
+    picks = {n: _some(w[0].numel(), case.sampled(SAMPLES), case.source(14)) for n, w in case.batch.weights.items()}
     found = case.each(lambda problem, masks: _diagonal(case, problem, masks, picks))
     places = [f"weight {n}[{int(i)}]" for n, chosen in picks.items() for i in chosen]
     bend, slope = found["bend"], found["slope"]
@@ -48,8 +48,8 @@ def vacuous_obd(case: Case) -> Iterator[Balances]:
     )
 
 
-def _some(count: int, source: torch.Generator) -> Tensor:
-    picked: Tensor = torch.unique(torch.randint(count, (SAMPLES,), generator=source))
+def _some(count: int, most: int, source: torch.Generator) -> Tensor:
+    picked: Tensor = torch.unique(torch.randint(count, (most,), generator=source))
     return picked
 
 

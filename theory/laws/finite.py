@@ -47,7 +47,7 @@ def finite_law(case: Case) -> Iterator[Balances]:
     steps = [torch.randint(-2, 3, ones.shape, generator=source) for _ in range(DRAWS)]
     powers = [factors(lambda s=s: torch.exp2(s.float())) for s in steps]  # type: ignore[misc]
     reals = [factors(lambda: 2 * torch.rand(ones.shape, generator=source)) for _ in range(DRAWS)]
-    chosen = units[torch.randperm(len(units), generator=source)[:SAMPLES].to(units.device)]
+    chosen = units[torch.randperm(len(units), generator=source)[: case.sampled(SAMPLES)].to(units.device)]
     taken_out = [ones.index_fill(0, unit.view(1), 0) for unit in chosen]
     yield _moved_over(case, "units rescaled by powers of two", powers, lambda u: f"draw {u}")
     yield _moved_over(case, "units taken out", taken_out, lambda u: place_of(case, int(chosen[u])))

@@ -53,18 +53,22 @@ def _same_bits(name: str, left: Tensor, right: Tensor) -> Balances:
     claim=Claim.DEGREE_ONE,
     needs={Trait.HOMOGENEOUS, Trait.CHAIN},
     given=PATH_SUM,
-    source="degree one in each layer; a factor 2 rounds nothing, so the bits must agree",
+    source="degree one in each layer; powers of two round nothing, so the bits must agree",
     impostor=raw_gradient,
     breaks_on=(synflow, tanh_net),
     grades=(Grade.EXACT,),
 )
 def layer_scaling(case: Case) -> Iterator[Balances]:
-    """Doubling one layer of a chain doubles every score, so the order in which weights go stays."""
-    for name, weight in case.batch.weights.items():
-        doubled = case.moved({**case.batch.weights, name: 2 * weight}).scores
-        for other, score in doubled.items():
-            a, b = score.flatten(1), 2 * case.scores[other].flatten(1)
-            yield equal(f"layer {name} doubled", a, b, bound=counted(a), scale=torch.where(_large(a, b), b.abs(), 0))
+    """Multiplying each layer of a chain by a number multiplies every score by all of them: the order stays."""
+    source = case.source(9)
+    # of both signs, so that the product of many layers neither overflows nor underflows; it is not 1
+    powers = [int(torch.randint(1, 3, (), generator=source)) * (-1) ** i for i, _ in enumerate(case.batch.weights)]
+    powers[0] += sum(powers) == 0
+    factors = dict(zip(case.batch.weights, (2.0**power for power in powers), strict=True))
+    scaled = case.moved({n: factors[n] * w for n, w in case.batch.weights.items()}).scores
+    for name, score in scaled.items():
+        a, b = score.flatten(1), 2.0 ** sum(powers) * case.scores[name].flatten(1)
+        yield equal(f"weight of {name}", a, b, bound=counted(a), scale=torch.where(_large(a, b), b.abs(), 0))
 
 
 def _large(a: Tensor, b: Tensor) -> Tensor:

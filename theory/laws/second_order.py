@@ -219,5 +219,5 @@ def _constrained(case: Case, problem: Problem, masks: Masks, chosen: Tensor) -> 
 
 def _sampled(case: Case, units: Tensor, salt: int) -> Tensor:
     """A few of the units, the same for every problem."""
-    order = torch.randperm(len(units), generator=case.source(salt))[:SAMPLES]
+    order = torch.randperm(len(units), generator=case.source(salt))[: case.sampled(SAMPLES)]
     return units[order.to(units.device)].sort().values

@@ -1,0 +1,100 @@
+"""Jobs side by side: what is heard of them, and how they end."""
+
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pruning.pruners import built_in as pruners
+from theory.laws import catalogue
+from theory.networks import built_in as families
+from theory.search import Budget
+from theory.sidebyside import processors, side_by_side
+from theory.verdict import Verdict
+from theory.verify import verify
+
+WORKERS = [1, pytest.param(3, marks=pytest.mark.skipif(processors() < 2, reason="nothing can be forked here"))]
+
+
+def heard(jobs, workers):
+    said = {number: [] for number in range(len(jobs))}
+    side_by_side(jobs, workers, lambda number, what: said[number].append(what))
+    return said
+
+
+def counting(number: int):
+    def job(say):
+        for i in range(3):
+            time.sleep(0.01 * (3 - number % 3))
+            say((number, i))
+
+    return job
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_each_job_is_heard_in_its_order(workers):
+    found = heard([counting(n) for n in range(7)], workers)
+    assert found == {n: [(n, 0), (n, 1), (n, 2)] for n in range(7)}
+    assert heard([], workers) == {}
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(processors() < 2, reason="nothing can be forked here")
+def test_jobs_run_at_the_same_time_in_processes_of_their_own():
+    said = heard([lambda say: (say(os.getpid()), say(time.monotonic()), time.sleep(0.2), say(time.monotonic()))] * 2, 2)
+    (a, start, end), (b, other_start, other_end) = said.values()
+    assert len({a, b, os.getpid()}) == 3
+    assert start < other_end and other_start < end
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_fault_of_a_job_is_told_and_nothing_is_left_running(workers):
+    def faulty(say):
+        say("so far")
+        raise ValueError("the fault")
+
+    with pytest.raises((ValueError, RuntimeError), match="the fault"):
+        heard([faulty, counting(1), lambda say: time.sleep(0 if workers == 1 else 60)], workers)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(processors() < 2, reason="nothing can be forked here")
+def test_a_killed_process_is_told_from_a_finished_one():
+    with pytest.raises(ChildProcessError, match=r"status -9 .* memory"):
+        heard([lambda say: os.kill(os.getpid(), signal.SIGKILL), counting(1)], 2)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(processors() < 2, reason="nothing can be forked here")
+def test_an_interrupt_ends_every_process():
+    def interrupt(number, what):
+        raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side([counting(0), lambda say: time.sleep(60)], 2, interrupt)
+    assert time.monotonic() - start < 30 and not multiprocessing.active_children()
+
+
+def test_what_is_found_does_not_depend_on_the_number_of_workers():
+    """Verdicts and witnesses, in their order; seconds aside."""
+    subjects = [pruners()[name] for name in ("magnitude", "grasp", "synflow")]
+    laws = {name: catalogue()[name] for name in ("neuron_conservation", "positivity", "exact_budget")}
+    places = [families()[name] for name in ("dense, integer", "conv, real")]
+
+    def found(workers: int) -> list[Verdict]:
+        told: list[Verdict] = []
+        run = verify(
+            subjects, laws, places, [], Budget(3, 4), {}, torch.device("cpu"), lambda *a: None, told.append,
+            workers=workers,
+        )  # fmt: skip
+        assert len(told) == len(run.verdicts) == 18
+        return [replace(v, seconds=0) for v in run.verdicts]
+
+    alone, together = found(1), found(processors())
+    assert alone == together and any(v.witness for v in alone)
+    assert [v.pruner for v in alone] == ["magnitude"] * 6 + ["grasp"] * 6 + ["synflow"] * 6

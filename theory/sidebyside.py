@@ -1,0 +1,88 @@
+"""Jobs side by side: each in a process of its own, forked, so that nothing need be sent to it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, cast
+
+import torch
+
+Say = Callable[[Any], None]
+Job = Callable[[Say], None]  # says, one after the other, whatever can be pickled
+
+
+def processors() -> int:
+    """How many processes may run side by side here: 1 where processes can't be forked safely."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+
+
+def side_by_side(jobs: Sequence[Job], workers: int, hear: Callable[[int, Any], None]) -> None:
+    """Do every job, at most `workers` at once, and tell `hear` the number of the job with each thing that it says.
+
+    What one job says is heard in its order; with one worker, or one job, all is done here, in theirs.
+    Raises RuntimeError with the fault of a job, ChildProcessError where its process was killed. However
+    it ends, no process is left.
+    """
+    if min(workers, len(jobs)) <= 1:
+        for number, job in enumerate(jobs):
+            job(lambda said, number=number: hear(number, said))  # type: ignore[misc]
+        return
+    waiting = list(enumerate(jobs))
+    running: dict[Connection, tuple[int, BaseProcess]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                number, job = waiting.pop(0)
+                ear, process = _started(job)
+                running[ear] = number, process
+            for ear in cast(list[Connection], wait(list(running))):
+                number, process = running[ear]
+                try:
+                    ended, said = ear.recv()
+                except EOFError:
+                    process.join()
+                    raise ChildProcessError(
+                        f"a process of ours ended with status {process.exitcode} in the middle of its work; "
+                        "-9 mostly means that the machine was out of memory"
+                    ) from None
+                if not ended:
+                    hear(number, said)
+                    continue
+                if said:
+                    raise RuntimeError(said)
+                process.join()
+                del running[ear]
+    finally:
+        for _, process in running.values():
+            process.kill()
+            process.join()
+
+
+def _started(job: Job) -> tuple[Connection, BaseProcess]:
+    context = multiprocessing.get_context("fork")
+    ear, mouth = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(job, mouth), daemon=True)
+    with warnings.catch_warnings():
+        # Python warns of threads that hold locks: torch's wait in a pool, which one thread alone does not use
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        process.start()
+    mouth.close()
+    return ear, process
+
+
+def _work(job: Job, mouth: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
+    torch.set_num_threads(1)
+    try:
+        job(lambda said: mouth.send((False, said)))
+        mouth.send((True, None))
+    except BaseException:
+        mouth.send((True, traceback.format_exc()))
