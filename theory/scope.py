@@ -92,14 +92,12 @@ def measure(name: str, say: Say) -> None:
 
 def write() -> None:
     """Write the file anew."""
-    names = list(subjects())
-    found: list[list[tuple[Verdict, list[str]]]] = [[] for _ in names]
-    jobs = [partial(measure, name) for name in names]
-    side_by_side(jobs, processors(), lambda number, said: found[number].append(said))
+    found: dict[str, list[tuple[Verdict, list[str]]]] = {name: [] for name in subjects()}
+    side_by_side([partial(measure, n) for n in found], processors(), lambda said: found[said[0].pruner].append(said))
     outcomes: dict[str, dict[str, dict[str, str]]] = {}
     problems: dict[str, list[int]] = {}
     first: dict[str, dict[str, tuple[str, str]]] = {}
-    for verdict, compared_there in chain.from_iterable(found):
+    for verdict, compared_there in chain.from_iterable(found.values()):
         law, subject, family = verdict.law, verdict.pruner, verdict.ground
         outcomes.setdefault(subject, {}).setdefault(law, {})[family] = verdict.outcome.value
         live, trivial = problems.get(law, (0, 0))

@@ -24,27 +24,26 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
 
 
-def side_by_side(jobs: Sequence[Job], workers: int, hear: Callable[[int, Any], None]) -> None:
-    """Do every job, at most `workers` at once, and tell `hear` the number of the job with each thing that it says.
+def side_by_side(jobs: Sequence[Job], workers: int, hear: Say) -> None:
+    """Do every job, at most `workers` at once, and tell `hear` what they say.
 
     What one job says is heard in its order; with one worker, or one job, all is done here, in theirs.
     Raises RuntimeError with the fault of a job, ChildProcessError where its process was killed. However
     it ends, no process is left.
     """
     if min(workers, len(jobs)) <= 1:
-        for number, job in enumerate(jobs):
-            job(lambda said, number=number: hear(number, said))  # type: ignore[misc]
+        for job in jobs:
+            job(hear)
         return
-    waiting = list(enumerate(jobs))
-    running: dict[Connection, tuple[int, BaseProcess]] = {}
+    waiting = list(jobs)
+    running: dict[Connection, BaseProcess] = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                number, job = waiting.pop(0)
-                ear, process = _started(job)
-                running[ear] = number, process
+                ear, process = _started(waiting.pop(0))
+                running[ear] = process
             for ear in cast(list[Connection], wait(list(running))):
-                number, process = running[ear]
+                process = running[ear]
                 try:
                     ended, said = ear.recv()
                 except EOFError:
@@ -54,14 +53,14 @@ def side_by_side(jobs: Sequence[Job], workers: int, hear: Callable[[int, Any], N
                         "-9 mostly means that the machine was out of memory"
                     ) from None
                 if not ended:
-                    hear(number, said)
+                    hear(said)
                     continue
                 if said:
                     raise RuntimeError(said)
                 process.join()
                 del running[ear]
     finally:
-        for _, process in running.values():
+        for process in running.values():
             process.kill()
             process.join()
 

@@ -85,44 +85,68 @@ def verify(
     about = {kind for subject in subjects for kind in kinds_of(subject)}
     laws = {name: law for name, law in laws.items() if law.subject in about}
     steps = len(subjects) * (len(families) + len(models))
-    found: list[list[Verdict]] = [[] for _ in subjects]
+    found: dict[str, list[Verdict]] = {subject.name: [] for subject in subjects}
+    proved: dict[str, Proof] = {}
     done = 0
 
-    def hear(number: int, said: str | Verdict | None) -> None:
+    def hear(said: str | Verdict | Proof | None) -> None:
         nonlocal done
         if isinstance(said, Verdict):
-            found[number].append(said)
+            found[said.pruner].append(said)
             on_verdict(said)
-        elif said is None:  # with that place
+        elif isinstance(said, Proof):
+            proved[said.id] = said
+        elif said is None:  # with that subject on that place
             done += 1
         else:
-            progress(f"{subjects[number].name} on {said}", done, steps)
+            progress(said, done, steps)
 
-    def on_families(subject: Subjected, say: Say) -> None:
-        known = dict(corpus)
-        for family in families:
-            say(family.name)
-            with _one_thread():
-                _check(laws, subject, family_ground(family, subject, budget, device), known, say)
-            say(None)
-
-    side_by_side([partial(on_families, s) for s in subjects], workers if device.type == "cpu" else 1, hear)
+    jobs = [partial(_on_families, s, laws, families, budget, corpus, device) for s in _longest_first(subjects, laws)]
+    jobs += [partial(_proving, [law for law in laws.values() if law.id in PROOFS])] * proofs
+    side_by_side(jobs, workers if device.type == "cpu" else 1, hear)
     records: list[RunRecord] = []
-    for (number, subject), model in product(enumerate(subjects), models):
-        say = partial(hear, number)
-        known = dict(corpus) | {(v.law, v.pruner): v.witness for v in found[number] if v.witness}
-        for ground in _model_grounds(model, subject, records, say):
-            _check(laws, subject, ground, known, say)
-        say(None)
+    for subject, model in product(subjects, models):
+        known = dict(corpus) | {(v.law, v.pruner): v.witness for v in found[subject.name] if v.witness}
+        for ground in _model_grounds(model, subject, records, hear):
+            _check(laws, subject, ground, known, hear)
+        hear(None)
     run = Run(
         provenance=provenance(budget, device),
-        laws=[described(law, _proof(law, progress) if proofs else None) for law in laws.values()],
+        laws=[described(law, proved.get(law.id)) for law in laws.values()],
         pruners=[_subject_record(s) for s in subjects],
-        verdicts=list(chain.from_iterable(found)),
+        verdicts=list(chain.from_iterable(found.values())),
         runs=records,
     )
     progress("done", steps, steps)
     return run
+
+
+def _longest_first(subjects: Sequence[Subjected], laws: Mapping[str, Law]) -> list[Subjected]:
+    """By the number of laws about each, so that no long job is left for last."""
+    return sorted(subjects, key=lambda s: -sum(law.subject in kinds_of(s) for law in laws.values()))
+
+
+def _on_families(
+    subject: Subjected,
+    laws: Mapping[str, Law],
+    families: Sequence[Family],
+    budget: Budget,
+    corpus: Corpus,
+    device: torch.device,
+    say: Say,
+) -> None:
+    known = dict(corpus)
+    for family in families:
+        say(f"{subject.name} on {family.name}")
+        with _one_thread():
+            _check(laws, subject, family_ground(family, subject, budget, device), known, say)
+        say(None)
+
+
+def _proving(laws: Sequence[Law], say: Say) -> None:
+    for law in laws:
+        say(f"proving {law.name}")
+        say(prove(law.id))
 
 
 def _check(
@@ -132,18 +156,11 @@ def _check(
     for law in laws.values():
         if law.subject not in kinds_of(subject) or not ground.suits(law):
             continue
-        say(f"{ground.name}: {law.name}")
+        say(f"{subject.name} on {ground.name}: {law.name}")
         verdict = search(law, subject, ground, known)
         if verdict.witness:
             known[verdict.law, verdict.pruner] = verdict.witness
         say(verdict)
-
-
-def _proof(law: Law, progress: Progress) -> Proof | None:
-    if law.id not in PROOFS:
-        return None
-    progress(f"proving {law.name}", 0, 0)
-    return prove(law.id)
 
 
 @contextmanager
@@ -189,7 +206,7 @@ def _run(model: Model, pruner: Pruner, say: Say) -> Trace:
         model.problem,
         pruner,
         schedule,
-        lambda round_, kept: say(f"{model.name}: round {round_} of {rounds}, {kept:,} kept"),
+        lambda round_, kept: say(f"{pruner.name} on {model.name}: round {round_} of {rounds}, {kept:,} kept"),
     )
 
 
@@ -278,11 +295,11 @@ def provenance(budget: Budget, device: torch.device) -> dict[str, str]:
 
 
 def budget_for(examples: int, seed: int) -> Budget:
-    """About `examples` problems per law and family: 10 shapes or more, 32 problems or fewer of each.
+    """About `examples` problems per law and family: 8 shapes or more, 40 problems or fewer of each.
 
     Raises ValueError below 1.
     """
     if examples < 1:
         raise ValueError(f"examples is {examples}, wanted at least 1")
-    shapes = max(min(10, examples), math.ceil(examples / 32))
+    shapes = max(min(8, examples), math.ceil(examples / 40))
     return Budget(shapes, math.ceil(examples / shapes), seed)

@@ -16,7 +16,7 @@ from theory.law import Balances, Grade, Subject, counted, equal, law
 from theory.networks.outside import square_chain
 from theory.traits import Trait
 
-SAMPLES = 4  # weights of each layer that are looked at one by one
+SAMPLES = 3  # weights of each layer that are looked at one by one
 
 
 @law(
