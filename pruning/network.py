@@ -22,6 +22,7 @@ class Network:
     neutral: what `fixed` becomes where a score must not see data or biases: biases and shifts 0,
         scales |gamma| / sqrt(1 + eps), that is running mean 0 and variance 1.
     example: one input batch, for its shape; initial: masks the model came with.
+    turns: where the model goes by a value, of which the graph only knows the way that the example takes.
     """
 
     graph: Graph
@@ -30,6 +31,7 @@ class Network:
     neutral: Tensors
     example: Tensor
     initial: Masks
+    turns: tuple[str, ...] = ()
     tap: Tap | None = None
     read: Read | None = None
 

@@ -1,4 +1,4 @@
-"""Translate: from an exported program to the nodes of a graph, each giving one tensor for any number of samples."""
+"""Translate: from a program to the nodes of a graph, each giving one tensor for any number of samples."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pruning.constants import Constants, is_in_place
 from pruning.errors import ModelError
 from pruning.graph import INPUT, Node, Param, Value, leaves
 from pruning.mended import MENDED
+from pruning.program import Program
 from pruning.sized import Rows, Sized, plain_name
 
 aten = torch.ops.aten
@@ -44,7 +45,7 @@ class Translated:
     output: str = ""
 
 
-def translate(program: torch.export.ExportedProgram, first_names: Mapping[str, str], dtype: torch.dtype) -> Translated:
+def translate(program: Program, first_names: Mapping[str, str], dtype: torch.dtype) -> Translated:
     """The program's operators, pure and for any number of samples.
 
     What needs no input is computed now: positions, masks, and what is made of parameters, unless
@@ -64,22 +65,15 @@ def _given(node: Node) -> object:
 
 
 class _Translation:
-    def __init__(
-        self, program: torch.export.ExportedProgram, first_names: Mapping[str, str], dtype: torch.dtype
-    ) -> None:
+    def __init__(self, program: Program, first_names: Mapping[str, str], dtype: torch.dtype) -> None:
         self.made, self.dtype = Translated(), dtype
-        signature = program.graph_signature
-        origin = {
-            **signature.inputs_to_parameters,
-            **signature.inputs_to_buffers,
-            **signature.inputs_to_lifted_tensor_constants,
-        }
-        given: dict[str, Tensor] = {**program.state_dict, **program.constants}
+        origin = {**program.parameters, **program.others}
+        given = dict(program.tensors)
         given |= {first: given[name] for name, first in first_names.items() if name in given}
         self.source = {place: first_names.get(name, name) for place, name in origin.items()}
         self.stored = {place: given[name].detach() for place, name in self.source.items()}
         self.by_name = {name: self.stored[place] for place, name in self.source.items()}
-        self.constants = Constants(program.graph, self.stored, signature.inputs_to_parameters)
+        self.constants = Constants(program.graph, self.stored, program.parameters)
         self.matrices = {arg.name for node in program.graph.nodes for arg in _matrices(node)}
         self.names: dict[str, Value] = {}  # by name of a node whose value depends on the input
         self.base: dict[str, str] = {}  # by name of a node that shares another's memory, the node that had it first

@@ -146,7 +146,10 @@ def prune(
     try:
         with live, redirect_stdout(sys.stderr):
             trace = run_pruning(
-                problem, method, plan, lambda r, kept: live.step(f"round {r}: {kept:,} kept", r - 1, count)
+                problem,
+                method,
+                plan,
+                lambda r, kept: live.step(f"pruning {model}: round {r}, {kept:,} kept", r - 1, count),
             )
     except ScoreError as error:
         _note(str(error))
@@ -348,7 +351,7 @@ def _print_table(columns: list[str], rows: Iterable[list[Any]]) -> None:
 
 def _note_objections(name: str, network: Any) -> None:
     """Say which parts of a model the laws can't speak of, and which of its layers are not counted."""
-    shown = list(network.graph.objections)
+    shown = [*network.turns, *network.graph.objections]
     for text in shown[:5]:
         _note(f"{name}: {text}")
     if len(shown) > 5:

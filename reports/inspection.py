@@ -44,6 +44,7 @@ def inspection(name: str, problem: Problem) -> dict[str, Any]:
         "traits": sorted(trait.value for trait in case.traits),
         "modules": list(_modules(graph, types)),
         "laws": [_law_row(law, case) for law in catalogue().values()],
+        "turns": list(network.turns),
         "objections": list(graph.objections),
         "lost": list(dict.fromkeys(why for t in types.values() for why in t.why)),
     }
@@ -105,7 +106,11 @@ def inspection_text(found: dict[str, Any], most: int = 12) -> str:
     )
     rows = [[m["where"], " ".join(m["operators"]), type_of(m), f"{m['sound']}/{m['units']}"] for m in found["modules"]]
     text = head + _table(["module", "operators", "type", "sound"], rows) + "\n"
-    for title, lines in (("lost on the way", found["lost"]), ("units that may not balance", found["objections"])):
+    for title, lines in (
+        ("followed, for torch.export can't trace it", found["turns"]),
+        ("lost on the way", found["lost"]),
+        ("units that may not balance", found["objections"]),
+    ):
         if lines:
             more = f"  and {len(lines) - most} more (--json has all)\n" if len(lines) > most else ""
             text += f"{title}:\n" + "".join(f"  {line}\n" for line in lines[:most]) + more + "\n"

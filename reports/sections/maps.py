@@ -27,6 +27,7 @@ def _map(found: dict[str, Any]) -> Fold:
     title = "Laws that can't be applied to it, and why"
     blocks: list[Block] = [Facts(facts), Table(title, (Column("Why"), Column("Laws")), tuple(_reasons(found)))]
     for name, lines in (
+        ("Followed, for torch.export can't trace it", found["turns"]),
         ("Units that may not balance", found["objections"]),
         ("Where degree, monotony or convexity is lost", found["lost"]),
     ):

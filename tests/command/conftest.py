@@ -76,6 +76,13 @@ def curved():
     layers = torch.nn.Linear(4, 3), torch.nn.Softmax(1), torch.nn.Linear(3, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)
     return torch.nn.Sequential(*layers), torch.ones(1, 4)
 
+class Turning(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x) if x.mean() > 0 else -super().forward(x)
+
+def turning():
+    return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), Turning(3, 2)), torch.ones(1, 4)
+
 double_liar = scored("double liar", in_double, claims={Claim.NEURON_CONSERVED})
 late_reader = scored("late reader", reads_data_once_pruned, claims={Claim.DATA_FREE})
 untestable = scored("untestable", magnitude, claims={Claim.LEAVE_ONE_OUT})

@@ -42,6 +42,13 @@ def test_what_is_lost_is_named_with_its_module(run: Run) -> None:
     assert "units that may not balance:\n  1: softmax" in text and "A1*" in text
 
 
+def test_a_model_that_goes_by_its_values_is_followed_and_every_command_says_so(run: Run) -> None:
+    told = "2: the model goes by a number that it reads off a tensor; what is checked is the way that it goes on its"
+    assert f"followed, for torch.export can't trace it:\n  {told}" in run("inspect", "mine.py:turning").out
+    ended = run("prune", "magnitude", "--model", "mine.py:turning", "--compression", "2")
+    assert ended.status == 0 and ended.err.count(told) == 1
+
+
 @pytest.mark.parametrize("model", ["tokens", "indices", "pictures", "one_number"])
 def test_no_data_needs_to_be_named_whatever_goes_in_and_comes_out(run: Run, model: str) -> None:
     laws = {law["id"]: law for law in record(run, f"mine.py:{model}")["laws"]}

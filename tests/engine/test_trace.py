@@ -390,7 +390,7 @@ class Branching(nn.Module):
         self.layer = nn.Linear(3, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x) if x.sum() > 0 else x
+        return self.layer(x) * torch.rand(()).item()
 
 
 class Uncopyable(nn.Linear):
@@ -419,7 +419,10 @@ def of_own_class() -> nn.Module:
 
 
 REFUSED = {
-    "control flow by data": (Branching, "torch.export can't trace Branching on an input of shape"),
+    "control flow by chance": (
+        Branching,
+        "Branching can't be traced: what the model ran on its example gives something",
+    ),
     "a lock": (Uncopyable, "Uncopyable can't be copied, and scoring must not touch the original: TypeError"),
     "meta weights": (lambda: nn.Linear(3, 3, device="meta"), "'weight' lies on the meta device and has no values"),
     "another dtype": (lambda: nn.Linear(3, 3).double(), "the example input is torch.float32 and the weights of Linear"),
