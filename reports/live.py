@@ -19,7 +19,7 @@ class Live:
         columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True, disable=not self._watched)
         self._task = self._bar.add_task("starting", total=None)
-        self._place = ""
+        self._told: set[str] = set()
 
     def __enter__(self) -> Live:
         self._bar.start()
@@ -29,11 +29,11 @@ class Live:
         self._bar.stop()
 
     def step(self, what: str, done: int, steps: int) -> None:
-        """Say what is being done; unwatched, only when the pruner or the network changes."""
+        """Say what is being done; unwatched, only for each pruner and network that is new."""
         self._bar.update(self._task, description=what, completed=done, total=steps)
         place = what.split(":")[0]
-        if not self._watched and place != self._place:
-            self._place = place
+        if not self._watched and place not in self._told:
+            self._told.add(place)
             sys.stderr.write(f"{place} ({done} of {steps} done)\n")
 
     def verdict(self, verdict: Any) -> None:

@@ -156,6 +156,8 @@ def test_a_long_list_of_missing_names_stays_one_short_line():
     with pytest.raises(ValueError, match=r"'layer2\.weight' and 47 more") as caught:
         check_against(weights, {"x": torch.ones(1)}, "mask")
     assert len(str(caught.value)) < 200
+    with pytest.raises(ValueError, match="'3' and 1 more, not"):
+        check_against({str(i): torch.ones(1) for i in range(1, 5)}, {}, "mask")
 
 
 @given(bits=st.lists(st.booleans(), min_size=1, max_size=9), data=st.data())
@@ -180,6 +182,8 @@ def test_equal_masks_are_equal_values():
     assert one != Masks({"a": torch.tensor([[True, False]])})
     assert one != {"a": torch.tensor([True, False])}
     assert pickle.loads(pickle.dumps(one)) == one
+    two = Masks({**one, "b": torch.tensor([True])})
+    assert two != one and two != Masks({"b": two["b"], "a": two["a"]}), "the order of the layers decides ties"
 
 
 @pytest.mark.parametrize("density", [0, -0.1, 1.0000001, 100, float("nan"), float("inf")])
