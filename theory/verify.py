@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -107,7 +107,7 @@ def verify(
     records: list[RunRecord] = []
     for subject, model in product(subjects, models):
         known = dict(corpus) | {(v.law, v.pruner): v.witness for v in found[subject.name] if v.witness}
-        for ground in _model_grounds(model, subject, records, hear):
+        for ground in _model_grounds(model, subject, laws.values(), records, hear):
             _check(laws, subject, ground, known, hear)
         hear(None)
     run = Run(
@@ -174,13 +174,19 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _model_grounds(model: Model, subject: Subjected, records: list[RunRecord], say: Say) -> Iterator[Ground]:
-    """The run as a whole, then the network before it and at each checkpoint; made one after the other."""
+def _model_grounds(
+    model: Model, subject: Subjected, laws: Iterable[Law], records: list[RunRecord], say: Say
+) -> Iterator[Ground]:
+    """The run as a whole, then the network before it and at each checkpoint; made one after the other.
+
+    Where no law looks along a run, none is made.
+    """
     batch = batch_of_model(model)
     generic = any(bool((w != w.round()).any()) for w in batch.weights.values())
     masks = {n: m[None] for n, m in model.network.initial.items()}
     start = Case.under(subject, batch, masks=masks, generic=generic)
-    if isinstance(subject, Stepper) or Subject.TRACE not in kinds_of(subject):
+    along = any(law.subject is Subject.TRACE or law.claim in ALONG_A_RUN for law in laws)
+    if isinstance(subject, Stepper) or Subject.TRACE not in kinds_of(subject) or not along:
         yield Ground(model.name, [start], [start])
         return
     try:

@@ -122,6 +122,15 @@ def test_the_same_seed_gives_the_same_verdicts(run: Run) -> None:
     assert verdicts("2") != first
 
 
+def test_a_model_is_not_pruned_for_laws_that_look_at_no_run(run: Run) -> None:
+    model = ("--model", "mine.py:small", *QUICK, "--json")
+    for laws, runs in (("C1,1b.degree_one", 0), ("C1,A1", 1)):
+        ended = run("verify", "synflow", "--laws", laws, *model)
+        found = json.loads(ended.out)
+        assert ended.status == 0 and len(found["runs"]) == runs
+        assert any("mine.py:small" in v["ground"] and v["balances"] for v in found["verdicts"])
+
+
 def test_a_model_is_verified_along_a_run(run: Run) -> None:
     laws = ("--laws", "A1,B6,S2,M0,M1,M2,M3,M4")
     ended = run("verify", "synflow", "--model", "mine.py:small", "--rounds", "8", *laws, *QUICK, "--json")
