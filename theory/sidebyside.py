@@ -40,7 +40,7 @@ def side_by_side(jobs: Sequence[Job], workers: int, hear: Say) -> None:
     try:
         while waiting or running:
             while waiting and len(running) < workers:
-                ear, process = _started(waiting.pop(0))
+                ear, process = _started(waiting.pop(0), list(running))
                 running[ear] = process
             for ear in cast(list[Connection], wait(list(running))):
                 process = running[ear]
@@ -65,10 +65,10 @@ def side_by_side(jobs: Sequence[Job], workers: int, hear: Say) -> None:
             process.join()
 
 
-def _started(job: Job) -> tuple[Connection, BaseProcess]:
+def _started(job: Job, others: list[Connection]) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("fork")
     ear, mouth = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, mouth), daemon=True)
+    process = context.Process(target=_work, args=(job, mouth, [ear, *others]), daemon=True)
     with warnings.catch_warnings():
         # Python warns of threads that hold locks: torch's wait in a pool, which one thread alone does not use
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
@@ -77,11 +77,15 @@ def _started(job: Job) -> tuple[Connection, BaseProcess]:
     return ear, process
 
 
-def _work(job: Job, mouth: Connection) -> None:
+def _work(job: Job, mouth: Connection, ears: list[Connection]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
+    for ear in ears:  # the parent's alone: once it is gone nobody listens, and speaking ends this process
+        ear.close()
     torch.set_num_threads(1)
     try:
         job(lambda said: mouth.send((False, said)))
         mouth.send((True, None))
+    except BrokenPipeError:
+        return
     except BaseException:
         mouth.send((True, traceback.format_exc()))

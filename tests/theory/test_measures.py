@@ -7,8 +7,10 @@ import torch
 from subjects import literal, traced
 from torch import Tensor, nn
 
+from pruning.trace import trace
 from theory.case import Case
 from theory.laws import catalogue
+from theory.laws.kinks import SLOPES, bent
 from theory.laws.runs import safe_rounds
 from theory.networks.shape import Act, Dense, Shape
 from theory.subjects import the_loss
@@ -48,3 +50,31 @@ def test_a_sum_with_a_parameter_is_looked_at():
     case = Case(traced(Shifted(), 3, inputs=(2, 3)), the_loss, generic=True)
     (found,) = (b for b in measured("degree_one_operators", case) if b.name.endswith(": add"))
     assert bool((found.scale > 0).all()) and bool((found.left != 0).any())
+
+
+@pytest.mark.parametrize("size", [2, (2, 3), (3, 1)])
+def test_slopes_at_kinks_and_shares_of_maxima_change_slopes_alone(size):
+    """Of two tied entries torch's own pool passes the slope to one; where the shares are even each gets half."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.MaxPool2d(size), nn.Flatten(), nn.LazyLinear(2))
+    model(torch.ones(1, 1, 7, 8))
+    graph = trace(model.double(), torch.ones(1, 1, 7, 8, dtype=torch.float64)).graph
+    params = {n: torch.randn(p.shape, dtype=torch.float64) for n, p in model.named_parameters()}
+    x = torch.randint(-1, 2, (3, 1, 7, 8)).double().requires_grad_()
+    plain, slopes = graph.run(params, x), []
+    for slope in (0.0, 0.25):
+        made = bent(graph, slope).run(params, x)
+        assert torch.equal(made, plain)
+        slopes.append(torch.autograd.grad(made.sum(), x)[0])
+    (own,) = torch.autograd.grad(plain.sum(), x)
+    sums, (first, *_) = [s.sum() for s in (own, slopes[0])], [s for s in slopes if not torch.equal(s, own)]
+    assert torch.allclose(*sums) and first.count_nonzero() > own.count_nonzero()
+
+
+def test_the_slope_at_0_is_as_given():
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU(), nn.Linear(1, 1, bias=False))
+    graph = trace(model, torch.ones(1, 1)).graph
+    params = {e.weight: torch.ones(1, 1) for e in graph.edges}
+    for slope in SLOPES:
+        x = torch.tensor([[-1.0], [0.0], [1.0]], requires_grad=True)
+        (found,) = torch.autograd.grad(bent(graph, slope).run(params, x).sum(), x)
+        assert found.flatten().tolist() == [0, torch.tensor(slope).item(), 1]

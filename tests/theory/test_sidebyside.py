@@ -3,8 +3,11 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,6 +86,39 @@ def test_an_interrupt_ends_every_process():
     with pytest.raises(KeyboardInterrupt):
         side_by_side([counting(0), lambda say: time.sleep(60)], 2, interrupt)
     assert time.monotonic() - start < 30 and not multiprocessing.active_children()
+
+
+ORPHANS = """
+import os, time
+from theory.sidebyside import side_by_side
+def job(say):
+    while True:
+        say(os.getpid())
+        time.sleep(0.01)
+side_by_side([job, job], 2, lambda pid: print(pid, flush=True))
+"""
+
+
+@pytest.mark.skipif(processors() < 2, reason="nothing can be forked here")
+def test_no_process_outlives_a_parent_that_is_killed():
+    parent = subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True)
+    children: set[int] = set()
+    while len(children) < 2:
+        children.add(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    end = time.monotonic() + 30
+    while any(map(alive, children)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(alive, children))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_what_is_found_does_not_depend_on_the_number_of_workers():

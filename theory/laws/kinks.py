@@ -36,16 +36,16 @@ def kinks(case: Case) -> Iterator[Balances]:
         return
     for slope in SLOPES:
         network = case.batch.network
-        bent = replace(case, batch=replace(case.batch, network=replace(network, graph=_bent(case.graph, slope))))
-        into, out = bent.graph.incoming(bent.scores) + bent.entering, bent.graph.outgoing(bent.scores)
-        bound = bent.flow_bound()
+        there = replace(case, batch=replace(case.batch, network=replace(network, graph=bent(case.graph, slope))))
+        into, out = there.graph.incoming(there.scores) + there.entering, there.graph.outgoing(there.scores)
+        bound = there.flow_bound()
         at_units = None if bound is None else Bound(bound.size[:, case.units], bound.exact)
-        scale = bent.absolute[:, case.units]
+        scale = there.absolute[:, case.units]
         name = f"slope {slope:.3g} at 0"
         yield unit_balances(case, name, into[:, case.units], out[:, case.units], scale, bound=at_units)
 
 
-def _bent(graph: Graph, slope: float) -> Graph:
+def bent(graph: Graph, slope: float) -> Graph:
     """The graph with relu's slope at 0 as given, and maxima that share among ties."""
     nodes = {n.name: replace(n, op=_with_slope(slope)) for n in graph.nodes if n.kind == "relu"}
     nodes |= {n.name: replace(n, op=_shared_max) for n in graph.nodes if _is_plain_max(n)}
