@@ -68,7 +68,7 @@ def side_by_side(jobs: Sequence[Job], workers: int, hear: Say) -> None:
 def _started(job: Job, others: list[Connection]) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("fork")
     ear, mouth = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, mouth, [ear, *others]), daemon=True)
+    process = context.Process(target=_work, args=(job, mouth, [ear, *others]))  # no daemon: scorers may have workers
     with warnings.catch_warnings():
         # Python warns of threads that hold locks: torch's wait in a pool, which one thread alone does not use
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)

@@ -70,6 +70,20 @@ def test_a_fault_of_a_job_is_told_and_nothing_is_left_running(workers):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_job_may_have_processes_of_its_own(workers):
+    """As a scorer has that loads its data in workers."""
+
+    def job(say):
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0,))
+        child.start()
+        child.join()
+        say(child.exitcode)
+
+    assert heard([job, job], workers) == [0, 0]
+
+
 @pytest.mark.skipif(processors() < 2, reason="nothing can be forked here")
 def test_a_killed_process_is_told_from_a_finished_one():
     with pytest.raises(ChildProcessError, match=r"status -9 .* memory"):
