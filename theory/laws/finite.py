@@ -57,11 +57,19 @@ def finite_law(case: Case) -> Iterator[Balances]:
 
 
 def _both(case: Case, factors: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """R with the factors on what enters, and on what leaves: (batch, factors)."""
+    """R with the factors on what enters, and on what leaves: (batch, factors).
+
+    Either side multiplies both, by ones where nothing is to change: torch then takes the same kernels for both,
+    which it would not where only one side's weights depend on the factors. Another kernel rounds otherwise.
+    """
 
     def one(problem: Problem, masks: Masks) -> dict[str, Tensor]:
         def both(by: Tensor) -> tuple[Tensor, Tensor]:
-            sides = multiplied_alone(problem, entering=by), multiplied_alone(problem, leaving=by)
+            ones = torch.ones_like(by)
+            sides = (
+                multiplied_alone(problem, entering=by, leaving=ones),
+                multiplied_alone(problem, entering=ones, leaving=by),
+            )
             return case.value(sides[0], masks), case.value(sides[1], masks)
 
         left, right = case.in_turn(both, torch.stack(factors))
@@ -73,9 +81,9 @@ def _both(case: Case, factors: list[Tensor]) -> tuple[Tensor, Tensor]:
 
 def _moved_over(case: Case, name: str, factors: list[Tensor], where: Callable[[int], str]) -> Balances:
     """The two values of R to the bit: every product on the way is of the same two mantissas, or of a 0."""
-    left, right = _both(case, factors)
-    whole = case.values(case.batch.weights).unsqueeze(1)
-    differs = (left != whole) | (right != whole)  # else the factor says nothing
+    left, right = _both(case, [torch.ones_like(factors[0]), *factors])
+    differs = (left != left[:, :1]) | (right != right[:, :1])  # else the factor says nothing
+    left, right, differs = left[:, 1:], right[:, 1:], differs[:, 1:]
     size = left.abs() + right.abs()
     scale = torch.where(safe_from_underflow(size) & differs, size, 0)
     return equal(
