@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -123,13 +124,22 @@ def _score(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict
     return scores
 
 
+@contextmanager
+def _held_to_answer(who: str) -> Iterator[None]:
+    """Whatever a user's function raises is its failure to answer, be it SystemExit; an interrupt is the user's own."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise ScoreError(f"{who} raised {retold(error)}") from error
+
+
 def call_scorer(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
     """The pruner's scores, one tensor per weight. Raises ScoreError where it raised or gave something else."""
     who = f"the scorer of {pruner.name!r}"
-    try:
+    with _held_to_answer(who):
         scores = pruner.score(network, state, probe)
-    except (Exception, SystemExit) as error:
-        raise ScoreError(f"{who} raised {retold(error)}") from error
     if not isinstance(scores, Mapping):
         raise ScoreError(f"{who} returned {type(scores).__name__}, wanted a mapping from weight name to tensor")
     for name, score in scores.items():
@@ -163,10 +173,8 @@ def check_scores(name: str, weights: Tensors, scores: Tensors) -> None:
 
 def _select(pruner: Pruner, scores: Tensors, masks: Masks, target: int) -> Masks:
     who = f"the selection of {pruner.name!r}"
-    try:
+    with _held_to_answer(who):
         after = pruner.select(scores, masks, target)
-    except (Exception, SystemExit) as error:
-        raise ScoreError(f"{who} raised {retold(error)}") from error
     if not isinstance(after, Masks):
         raise ScoreError(f"{who} returned {type(after).__name__}, wanted Masks")
     try:
@@ -241,10 +249,8 @@ def call_objective(pruner: Pruner, network: Network, weights: Tensors, probe: Pr
     """The pruner's objective R as a tensor of no dimensions. Raises ScoreError where it raised or gave no number."""
     who = f"the objective of {pruner.name!r}"
     assert pruner.objective is not None
-    try:
+    with _held_to_answer(who):
         value = pruner.objective(network, weights, probe)
-    except (Exception, SystemExit) as error:
-        raise ScoreError(f"{who} raised {retold(error)}") from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise ScoreError(f"{who} returned {got}, wanted a tensor of one number")

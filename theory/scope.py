@@ -93,7 +93,7 @@ def measure(name: str, say: Say) -> None:
 def write() -> None:
     """Write the file anew."""
     found: dict[str, list[tuple[Verdict, list[str]]]] = {name: [] for name in subjects()}
-    side_by_side([partial(measure, n) for n in found], processors(), lambda said: found[said[0].pruner].append(said))
+    side_by_side({n: partial(measure, n) for n in found}, processors(), lambda said: found[said[0].pruner].append(said))
     outcomes: dict[str, dict[str, dict[str, str]]] = {}
     problems: dict[str, list[int]] = {}
     first: dict[str, dict[str, tuple[str, str]]] = {}

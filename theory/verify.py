@@ -26,7 +26,7 @@ from theory.proofs import PROOFS, prove
 from theory.proofs.statement import Proof
 from theory.scope import families_of
 from theory.search import Budget, Ground, family_ground, search
-from theory.sidebyside import Say, side_by_side
+from theory.sidebyside import Job, Say, side_by_side
 from theory.subjects import Stepper, Subjected
 from theory.verdict import Run, RunRecord, Verdict, Witness
 from theory.witnesses import Corpus
@@ -74,13 +74,13 @@ def verify(
     progress: Progress,
     on_verdict: OnVerdict,
     proofs: bool = False,
-    workers: int = 1,
+    workers: int = 0,
 ) -> Run:
     """Check every law for every subject on every family, and along each pruner's run of every model.
 
     `proofs` has the laws proved as well. A witness that a subject has on one family serves it on the others as
     the corpus does. Nothing is printed; `progress` and `on_verdict` are told what happens. Families are checked for
-    `workers` subjects at once; what is found does not depend on how many.
+    `workers` subjects at once, each in a process of its own; 0 does it here. What is found does not depend on it.
     """
     about = {kind for subject in subjects for kind in kinds_of(subject)}
     laws = {name: law for name, law in laws.items() if law.subject in about}
@@ -101,9 +101,12 @@ def verify(
         else:
             progress(said, done, steps)
 
-    jobs = [partial(_on_families, s, laws, families, budget, corpus, device) for s in _longest_first(subjects, laws)]
-    jobs += [partial(_proving, [law for law in laws.values() if law.id in PROOFS])] * proofs
-    side_by_side(jobs, workers if device.type == "cpu" else 1, hear)
+    jobs: dict[str, Job] = {
+        s.name: partial(_on_families, s, laws, families, budget, corpus, device) for s in _longest_first(subjects, laws)
+    }
+    if proofs:
+        jobs["the proofs"] = partial(_proving, [law for law in laws.values() if law.id in PROOFS])
+    side_by_side(jobs, workers if device.type == "cpu" else 0, hear)
     records: list[RunRecord] = []
     for subject, model in product(subjects, models):
         known = dict(corpus) | {(v.law, v.pruner): v.witness for v in found[subject.name] if v.witness}

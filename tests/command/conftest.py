@@ -12,8 +12,12 @@ import pytest
 from reports.cli import main
 
 USERS_FILE = """
+import os
+from dataclasses import replace
 import torch
 from prunelaws import Claim, scored
+from pruning.masks import global_top_k
+from pruning.pruners import built_in
 
 def magnitude(network, state, probe):
     return {n: w.abs() for n, w in state.effective.items()}
@@ -49,6 +53,17 @@ def prints(network, state, probe):
 
 def quits(network, state, probe):
     raise SystemExit(0)
+
+def gives_up(network, state, probe):
+    raise GeneratorExit
+
+def leaves(network, state, probe):
+    os._exit(0)
+
+def one_less(scores, masks, keep):
+    return global_top_k(scores, masks, max(keep - 1, 0))
+
+meagre = replace(built_in()["synflow"], name="meagre", select=one_less, rounds=5)
 
 def writes_masked_weights(network, state, probe):
     for name, weight in state.weights.items():
@@ -162,14 +177,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Call `prunelaws` with these arguments."""
 
     def call(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["prunelaws", *arguments])
         with pytest.raises(SystemExit) as end:
             main()
-        captured = capsys.readouterr()
+        captured = capfd.readouterr()
         assert isinstance(end.value.code, int)
         return Ended(end.value.code, captured.out, captured.err)
 

@@ -158,6 +158,8 @@ def test_a_model_is_verified_along_a_run(run: Run) -> None:
         ("changes_default_dtype", "purity", "torch's default dtype"),
         ("late_reader", "data_free", "asked for the batch"),
         ("quits", "usable_scores", "raised SystemExit"),
+        ("gives_up", "usable_scores", "raised GeneratorExit"),
+        ("meagre", "exact_budget,idempotence", "but breaks exact_budget"),
     ],
 )
 def test_what_once_slipped_through_is_caught(run: Run, pruner: str, laws: str, said: str) -> None:
@@ -170,6 +172,12 @@ def test_a_scorer_that_quits_does_not_end_the_run(run: Run) -> None:
     ended = run("verify", "mine.py:quits", *QUICK)
     assert ended.status == 1
     assert "quits breaks the contract usable_scores" in ended.out
+
+
+def test_a_scorer_that_ends_its_process_is_named(run: Run) -> None:
+    ended = run("verify", "mine.py:leaves", "--laws", "S1", *QUICK)
+    assert ended.status == 3 and not ended.out
+    assert "the process of leaves ended in the middle of its work, with status 0" in ended.err
 
 
 def test_a_factory_that_quits_is_a_users_mistake(run: Run) -> None:

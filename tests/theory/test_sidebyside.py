@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,12 +21,13 @@ from theory.sidebyside import processors, side_by_side
 from theory.verdict import Verdict
 from theory.verify import verify
 
-WORKERS = [1, pytest.param(3, marks=pytest.mark.skipif(processors() < 2, reason="nothing can be forked here"))]
+forking = pytest.mark.skipif(not processors(), reason="nothing can be forked here")
+WORKERS = [0, pytest.param(1, marks=forking), pytest.param(3, marks=forking)]
 
 
 def heard(jobs, workers):
     said = []
-    side_by_side(jobs, workers, said.append)
+    side_by_side({f"job {i}": job for i, job in enumerate(jobs)}, workers, said.append)
     return said
 
 
@@ -47,7 +49,7 @@ def test_each_job_is_heard_in_its_order(workers):
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.skipif(processors() < 2, reason="nothing can be forked here")
+@forking
 def test_jobs_run_at_the_same_time_in_processes_of_their_own():
     def job(say):
         start = time.monotonic()
@@ -66,7 +68,7 @@ def test_a_fault_of_a_job_is_told_and_nothing_is_left_running(workers):
         raise ValueError("the fault")
 
     with pytest.raises((ValueError, RuntimeError), match="the fault"):
-        heard([faulty, counting(1), lambda say: time.sleep(0 if workers == 1 else 60)], workers)
+        heard([faulty, counting(1), lambda say: time.sleep(60 if workers == 3 else 0)], workers)
     assert not multiprocessing.active_children()
 
 
@@ -84,21 +86,49 @@ def test_a_job_may_have_processes_of_its_own(workers):
     assert heard([job, job], workers) == [0, 0]
 
 
-@pytest.mark.skipif(processors() < 2, reason="nothing can be forked here")
-def test_a_killed_process_is_told_from_a_finished_one():
-    with pytest.raises(ChildProcessError, match=r"status -9 .* memory"):
-        heard([lambda say: os.kill(os.getpid(), signal.SIGKILL), counting(1)], 2)
+def killed(say):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leaving(say):
+    os._exit(0)
+
+
+def interrupting(say):
+    raise KeyboardInterrupt
+
+
+def crashing(say):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@forking
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    "job, how",
+    [(killed, "was killed.*memory"), (leaving, "status 0"), (interrupting, "status 130"), (crashing, "SIGTERM")],
+)
+def test_a_process_that_ends_too_soon_is_named(job, how, workers):
+    with pytest.raises(ChildProcessError, match=f"job 0 .*{how}"):
+        heard([job, counting(1)], workers)
     assert not multiprocessing.active_children()
 
 
-@pytest.mark.skipif(processors() < 2, reason="nothing can be forked here")
+@forking
+def test_a_thread_that_a_job_leaves_behind_holds_nothing_up():
+    start = time.monotonic()
+    assert heard([lambda say: threading.Thread(target=time.sleep, args=(60,)).start()], 1) == []
+    assert time.monotonic() - start < 30
+
+
+@forking
 def test_an_interrupt_ends_every_process():
     def interrupt(what):
         raise KeyboardInterrupt
 
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        side_by_side([counting(0), lambda say: time.sleep(60)], 2, interrupt)
+        side_by_side({"a": counting(0), "b": lambda say: time.sleep(60)}, 2, interrupt)
     assert time.monotonic() - start < 30 and not multiprocessing.active_children()
 
 
@@ -106,14 +136,13 @@ ORPHANS = """
 import os, time
 from theory.sidebyside import side_by_side
 def job(say):
-    while True:
-        say(os.getpid())
-        time.sleep(0.01)
-side_by_side([job, job], 2, lambda pid: print(pid, flush=True))
+    say(os.getpid())
+    time.sleep(600)
+side_by_side({"a": job, "b": job}, 2, lambda pid: print(pid, flush=True))
 """
 
 
-@pytest.mark.skipif(processors() < 2, reason="nothing can be forked here")
+@forking
 def test_no_process_outlives_a_parent_that_is_killed():
     parent = subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True)
     children: set[int] = set()
@@ -150,6 +179,6 @@ def test_what_is_found_does_not_depend_on_the_number_of_workers():
         assert len(told) == len(run.verdicts) == 18
         return [replace(v, seconds=0) for v in run.verdicts]
 
-    alone, together = found(1), found(processors())
+    alone, together = found(0), found(processors())
     assert alone == together and any(v.witness for v in alone)
     assert [v.pruner for v in alone] == ["magnitude"] * 6 + ["grasp"] * 6 + ["synflow"] * 6

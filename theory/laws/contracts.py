@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pruning.engine import ScoreError
+from pruning.engine import ScoreError, call_scorer
 from pruning.masks import Masks
 from pruning.problem import Probe, Problem
 from pruning.pruner import Claim, Pruner, State
@@ -211,8 +211,8 @@ def _changed_by(pruner: Pruner, problem: Problem, masks: Masks) -> list[str]:
     batch = (held["the batch's inputs"], held["the batch's targets"]) if problem.batch else None
     state = State(part("weight "), Masks(part("mask ")))
     before_all = _surroundings()
-    with contextlib.suppress(Exception, SystemExit):  # whether it may raise is another contract
-        pruner.score(copy, state, Probe(replace(problem, network=copy, batch=batch)))
+    with contextlib.suppress(ScoreError):  # whether it may raise is another contract
+        call_scorer(pruner, copy, state, Probe(replace(problem, network=copy, batch=batch)))
     found = [n for n, t in held.items() if not torch.equal(t.view(torch.uint8), before[n].view(torch.uint8))]
     found += [f"requires_grad of {n}" for n, t in held.items() if t.requires_grad]
     after_all = _surroundings()
