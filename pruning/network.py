@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ class Network:
     neutral: what `fixed` becomes where a score must not see data or biases: biases and shifts 0,
         scales |gamma| / sqrt(1 + eps), that is running mean 0 and variance 1.
     example: one input batch, for its shape; initial: masks the model came with.
+    unpruned: parameters of two axes or more that are none of the weights, and why.
     turns: where the model goes by a value, of which the graph only knows the way that the example takes.
     """
 
@@ -31,6 +32,7 @@ class Network:
     neutral: Tensors
     example: Tensor
     initial: Masks
+    unpruned: Mapping[str, str] = field(default_factory=dict)
     turns: tuple[str, ...] = ()
     tap: Tap | None = None
     read: Read | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,7 @@ def program_of(model: nn.Module, example: Tensor) -> Program:
 
     Raises ModelError where torch.export can't trace the model and it can't be followed on the example either.
     """
+    model.forward = _first_output(model.forward)
     several = example if example.shape[0] > 1 else example.repeat(2, *[1] * (example.dim() - 1))
     try:
         program = _exported(model, several, ({0: torch.export.Dim.AUTO},))
@@ -61,6 +63,22 @@ def program_of(model: nn.Module, example: Tensor) -> Program:
                 f"torch.export can't trace {type(model).__name__} on an input of shape {tuple(example.shape)}: "
                 f"{retold(error)}"
             ) from error
+
+
+def _first_output(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The forward pass that gives the first tensor of what it gave: what comes after may be of types of its own."""
+
+    @functools.wraps(forward)
+    def first(*args: Any, **kwargs: Any) -> Any:
+        made = forward(*args, **kwargs)
+        while not isinstance(made, Tensor):
+            parts = list(made.values()) if isinstance(made, Mapping) else made
+            if not isinstance(parts, (list, tuple)) or not parts:
+                raise ModelError(f"it gives {type(made).__name__}, wanted a tensor, or several with the output first")
+            made = parts[0]
+        return made
+
+    return first
 
 
 def _exported(model: nn.Module, example: Tensor, sizes: Any) -> torch.export.ExportedProgram:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from pruning.errors import ModelError
-from pruning.masks import Masks
+from pruning.masks import Masks, Tensors
 from pruning.network import Network
-from pruning.program import program_of
+from pruning.program import Program, program_of
+from pruning.sized import plain_name
 from pruning.survey import build
 from pruning.translate import translate
 from pruning.unwrap import copied, refuse_unscorable, unwrap
@@ -26,8 +29,8 @@ def trace(model: nn.Module, example: Tensor) -> Network:
     refuse_unscorable(model, example)
     plain = copied(model).eval().requires_grad_(False)
     initial = unwrap(plain)
-    program = program_of(plain, example)
-    found = translate(program, _first_names(plain), _dtype_of(plain, example))
+    program, names = program_of(plain, example), _first_names(plain)
+    found = translate(program, names, _dtype_of(plain, example))
     params = found.tensors
     try:
         graph = build(found.nodes, found.output, example, params)
@@ -42,7 +45,18 @@ def trace(model: nn.Module, example: Tensor) -> Network:
     zeroed = {s.name for s in graph.sources}
     neutral = {n: torch.zeros_like(t) if n in zeroed else found.neutral.get(n, t) for n, t in fixed.items()}
     masks = Masks({n: initial.get(n, torch.ones_like(w, dtype=torch.bool)) for n, w in weights.items()})
-    return Network(graph, weights, fixed, neutral, example, masks, program.turns)
+    return Network(graph, weights, fixed, neutral, example, masks, _unpruned(program, names, weights), program.turns)
+
+
+def _unpruned(program: Program, first_names: Mapping[str, str], weights: Tensors) -> dict[str, str]:
+    """Parameters of two axes or more that no linear or convolution operator multiplies by, and what reads them."""
+    readers: dict[str, set[str]] = {}
+    for place in (n for n in program.graph.nodes if n.name in program.parameters):
+        name = program.parameters[place.name]
+        if program.tensors[name].dim() > 1 and first_names[name] not in weights:
+            kinds = {plain_name(n.target) for n in place.users if n.op == "call_function"}
+            readers.setdefault(first_names[name], set()).update(kinds)
+    return {n: f"read by {', '.join(sorted(kinds))}" if kinds else "never read" for n, kinds in readers.items()}
 
 
 def _first_names(model: nn.Module) -> dict[str, str]:

@@ -149,12 +149,18 @@ class _Translation:
             self._batch_norm(node, _arguments(op, args, kwargs)[0], where)
         elif _is_identity(node, op) and isinstance(args[0], Value):
             self.names[node.name] = args[0]
+        elif (part := _only_part(node, args)) is not None:
+            self.names[node.name] = part
         elif plain_name(op) in _CASTS:
             self._add(self._cast(node, args[0], where))
         else:
             call = _call_of(node, op, args, kwargs, where)
             if call.kind in _PARTS:
                 self.parted[node.name] = call
+            elif _is_new(node) and node.meta["val"].dtype == self.dtype:
+                made = replace(call, name=f"{node.name}_made")
+                self._add(made)
+                self._add(Node(node.name, aten.type_as.default, (Value(made.name), self._own_type()), where))
             else:
                 self._add(call)
 
@@ -236,14 +242,16 @@ class _Translation:
         return plain in _BROADCASTS and any(_shape(n) == _shape(user) for n in others)
 
     def _cast(self, node: fx.Node, x: object, where: str) -> Node:
-        """A cast to the model's own type goes by a tensor of that type, which moves when the network does."""
+        """A cast; one to the model's own type moves when the network does."""
         source, target = node.args[0], node.meta["val"].dtype
         assert isinstance(source, fx.Node)
         if target == self.dtype and source.meta["val"].dtype.is_floating_point:
-            return Node(
-                node.name, aten.type_as.default, (x, self._param("dtype", torch.zeros((), dtype=target))), where
-            )
+            return Node(node.name, aten.type_as.default, (x, self._own_type()), where)
         return Node(node.name, aten.to.dtype, (x, target), where)
+
+    def _own_type(self) -> Param:
+        """A tensor of the model's own type, to cast by."""
+        return self._param("dtype", torch.zeros((), dtype=self.dtype))
 
     def _batch_norm(self, node: fx.Node, args: tuple[object, ...], where: str) -> None:
         """Batch norm in evaluation mode is one scale and one shift per channel."""
@@ -292,6 +300,12 @@ def _shares_memory(node: fx.Node) -> bool:
     return isinstance(op, torch._ops.OpOverload) and any(r.alias_info for r in op._schema.returns)
 
 
+def _is_new(node: fx.Node) -> bool:
+    """Whether the call makes a tensor out of none, where and of what type it is told."""
+    tensors = any(isinstance(n.meta["val"], Tensor) for n in node.all_input_nodes)
+    return isinstance(node.meta["val"], Tensor) and not tensors
+
+
 def _functional(op: torch._ops.OpOverload, where: str) -> torch._ops.OpOverload:
     name = op._schema.name.removeprefix("aten::")
     if not name.endswith("_") or name.startswith("_"):
@@ -314,6 +328,16 @@ def _is_identity(node: fx.Node, op: torch._ops.OpOverload) -> bool:
     return whole or op is aten.alias.default
 
 
+def _only_part(node: fx.Node, args: tuple[object, ...]) -> Value | None:
+    """What a concatenation joins to nothing but empty tensors, as an empty cache of keys is."""
+    if plain_name(node.target) != "cat":
+        return None
+    parts, given = node.args[0], args[0]
+    assert isinstance(parts, (list, tuple)) and isinstance(given, (list, tuple))
+    full = [arg for part, arg in zip(parts, given, strict=True) if "0" not in _shape(part)]
+    return full[0] if len(full) == 1 and isinstance(full[0], Value) else None
+
+
 def _call_of(
     node: fx.Node, op: torch._ops.OpOverload, args: tuple[object, ...], kwargs: dict[str, object], where: str
 ) -> Node:
@@ -328,8 +352,7 @@ def _call_of(
     if own is not None and own.is_floating_point:
         args, given = _without_own_type(op, args, given, own)
     made_from = list(leaves([args, [a for _, a in given]]))
-    anew = any(a.name == "device" for a in op._schema.arguments) and not node.all_input_nodes
-    if anew or any(isinstance(leaf, Rows) for leaf in made_from):
+    if _is_new(node) or any(isinstance(leaf, Rows) for leaf in made_from):
         return Node(node.name, Sized(op), args, where, (*given, ("batch_of", Value(INPUT))))
     return Node(node.name, MENDED.get(op, op), args, where, given)
 

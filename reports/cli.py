@@ -304,12 +304,10 @@ def _concluded(run: Run) -> int:
     if not run.checked:
         _note("nothing that was checked was more than trivial: this run verifies nothing")
         return UNVERIFIED
-    if run.failures:
-        return FAILED
     missing = untested(run)
     for name, kept, reason in missing:
         _note(f"{name} claims {kept!r}, and no law could test that here: {reason}")
-    return UNVERIFIED if missing else OK
+    return FAILED if run.failures else UNVERIFIED if missing else OK
 
 
 def _default_pruners() -> list[str]:

@@ -45,6 +45,7 @@ def inspection(name: str, problem: Problem) -> dict[str, Any]:
         "modules": list(_modules(graph, types)),
         "laws": [_law_row(law, case) for law in catalogue().values()],
         "turns": list(network.turns),
+        "unpruned": [f"{name}: {why}" for name, why in network.unpruned.items()],
         "objections": list(graph.objections),
         "lost": list(dict.fromkeys(why for t in types.values() for why in t.why)),
     }
@@ -61,7 +62,7 @@ def _modules(graph: Graph, types: dict[str, OpType]) -> Iterator[dict[str, Any]]
     for run in runs:
         names = {node.name for node in run}
         made = types[run[-1].name]
-        own = [j for j in graph.junctions if names & {e.node.name for e in j.incoming} or _starts(j.values, names)]
+        own = [j for j in graph.hidden if names & {e.node.name for e in j.incoming} or _starts(j.values, names)]
         yield {
             "where": run[0].where,
             "operators": list(dict.fromkeys(node.kind for node in run)),
@@ -104,10 +105,11 @@ def inspection_text(found: dict[str, Any], most: int = 12) -> str:
         f"{found['model']}: {found['weights']:,} weights in {found['layers']} layers; "
         f"{found['sound units']:,} of {found['units']:,} hidden units are sound\n({READING})\n\n"
     )
-    rows = [[m["where"], " ".join(m["operators"]), type_of(m), f"{m['sound']}/{m['units']}"] for m in found["modules"]]
+    rows = [[m["where"], " ".join(m["operators"]), type_of(m), sound(m, "/")] for m in found["modules"]]
     text = head + _table(["module", "operators", "type", "sound"], rows) + "\n"
     for title, lines in (
         ("followed, for torch.export can't trace it", found["turns"]),
+        ("parameters that are not pruned", found["unpruned"]),
         ("lost on the way", found["lost"]),
         ("units that may not balance", found["objections"]),
     ):
@@ -115,7 +117,8 @@ def inspection_text(found: dict[str, Any], most: int = 12) -> str:
             more = f"  and {len(lines) - most} more (--json has all)\n" if len(lines) > most else ""
             text += f"{title}:\n" + "".join(f"  {line}\n" for line in lines[:most]) + more + "\n"
     applying = [law for law in found["laws"] if law["applies"]]
-    text += f"laws whose hypotheses it meets: {', '.join(_short(law) for law in applying)}\n"
+    way = ", the way that it goes on its example" if found["turns"] else ""
+    text += f"laws whose hypotheses it meets{way}: {', '.join(_short(law) for law in applying)}\n"
     text += "  (* only at the sound units)\n" if any(law["partly"] for law in applying) else ""
     return text + "".join(f"not {', '.join(ids)}: {reason}\n" for reason, ids in reasons(found).items())
 
@@ -131,6 +134,11 @@ def reasons(found: dict[str, Any]) -> dict[str, list[str]]:
 
 def _short(law: dict[str, Any]) -> str:
     return f"{law['id']}{'*' * law['partly']}"
+
+
+def sound(module: dict[str, Any], of: str = " of ") -> str:
+    """How many of the hidden units that the module starts are sound; nothing where it starts none."""
+    return f"{module['sound']}{of}{module['units']}" if module["units"] else ""
 
 
 def type_of(module: dict[str, Any]) -> str:

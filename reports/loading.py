@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,14 @@ def load_object(reference: str) -> Any:
         for part in attribute.split("."):
             value = getattr(value, part)
     except AttributeError:
-        offered = ", ".join(sorted(n for n in vars(module) if not n.startswith("_"))) or "nothing"
-        raise UsageError(f"{where} has no {attribute!r}; it has {offered}") from None
+        raise UsageError(f"{where} has no {attribute!r}; it has {', '.join(_own(module)) or 'nothing'}") from None
     return value
+
+
+def _own(module: Any) -> list[str]:
+    """What the module defines and a command could use: pruners, and functions and classes of its own."""
+    found = ((name, value) for name, value in vars(module).items() if not name.startswith("_"))
+    return sorted(n for n, v in found if isinstance(v, Pruner) or getattr(v, "__module__", "") == module.__name__)
 
 
 def _module_of_file(path: Path) -> Any:
@@ -129,12 +135,15 @@ def _claim(name: str) -> Claim:
 def load_laws(names: Iterable[str]) -> Mapping[str, Law]:
     """The laws of these names or ids, or all laws where no name is given."""
     known = catalogue()
-    by_id = {law.id: law for law in known.values()}
+    called = {name.lower(): n for n, law in known.items() for name in (n, law.id)}
     wanted = [part.strip() for name in names for part in name.split(",")]
     for name in wanted:
-        if name not in known and name not in by_id:
-            raise UsageError(f"there is no law {name!r}; `prunelaws list --laws` shows them all")
-    return {n: law for n, law in known.items() if not wanted or n in wanted or law.id in wanted}
+        if name.lower() not in called:
+            near = get_close_matches(name.lower(), called, n=3)
+            meant = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise UsageError(f"there is no law {name!r}{meant}; `prunelaws list --laws` shows them all")
+    chosen = {called[name.lower()] for name in wanted}
+    return {n: law for n, law in known.items() if not wanted or n in chosen}
 
 
 def load_model(reference: str, seed: int, device: torch.device, data: str | None, classes: int | None) -> Problem:

@@ -27,6 +27,11 @@ OUTCOME_STATUS = {
 CHECKED = (Outcome.HELD, Outcome.BROKEN)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things, in words."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def why_unchecked(verdict: Verdict) -> str:
     """Why a verdict that is vacuous or out of scope says nothing."""
     if verdict.outcome is Outcome.VACUOUS:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.failure import message
-from reports.pairs import untested
+from reports.pairs import counted, untested
 from theory.law import Law
 from theory.networks import built_in as built_in_families
 from theory.proofs import PROOFS, prove
@@ -62,9 +62,12 @@ def _summary(run: Run) -> str:
     outcomes = Counter(v.outcome for v in run.verdicts)
     trivial, cases = sum(v.trivial for v in run.verdicts), sum(v.cases for v in run.verdicts)
     failed = len({(v.law, v.pruner) for v in run.failures})
-    verdict = "every claim and contract kept" if not failed else f"{failed} claims or contracts broken"
+    many = "s" * (failed != 1)
+    verdict = f"{failed} claim{many} or contract{many} broken" if failed else "every claim and contract kept"
     if missing := untested(run):
-        verdict = f"{len(missing)} claims could not be tested; " + verdict.replace("kept", "that was tested was kept")
+        verdict = f"{counted(len(missing), 'claim')} could not be tested; " + verdict.replace(
+            "kept", "that was tested was kept"
+        )
     return (
         f"{verdict}; {run.checked:,} balances compared on {cases:,} problems ({trivial:,} trivial ones not counted); "
         f"{outcomes[Outcome.HELD]} checks held, {outcomes[Outcome.BROKEN]} broken, "

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 class OneToOne(nn.Module):
     """A model of the package, fed by one keyword, giving one of its outputs."""
 
-    def __init__(self, model: nn.Module, key: str, **rest: object) -> None:
+    def __init__(self, model: nn.Module, key: str) -> None:
         super().__init__()
-        self.model, self.key, self.rest = model, key, rest
+        self.model, self.key = model, key
 
     def forward(self, x: Tensor) -> Tensor:
-        found = self.model(**{self.key: x}, **self.rest)
+        found = self.model(**{self.key: x})
         return found.logits if "logits" in found else found.last_hidden_state
 
 
@@ -64,8 +64,7 @@ def _vision(kind: str, **options: object) -> Hub:
 
 def _text(kind: str, model: str, options: dict[str, object], width: int = 16) -> Hub:
     made, config = getattr(transformers, kind + model), getattr(transformers, f"{kind}Config")
-    cache = {} if kind == "Bert" else {"use_cache": False}
-    return Hub(lambda: OneToOne(made(config(**options)), "inputs_embeds", **cache), (5, width))
+    return Hub(lambda: OneToOne(made(config(**options)), "inputs_embeds"), (5, width))
 
 
 def _resnet(layer: str) -> Hub:

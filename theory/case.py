@@ -26,7 +26,7 @@ from theory.numerics import Bound, gamma, largest_integer, least_magnitude
 from theory.optype import types_of
 from theory.shaking import shaken
 from theory.subjects import Stepper, the_loss
-from theory.traits import Trait, last_layer, traits_of
+from theory.traits import LARGEST, Trait, last_layer, traits_of
 
 PerProblem = Callable[[Problem, Masks], dict[str, Tensor]]
 
@@ -95,7 +95,8 @@ class Case:
         """What holds of the network as a whole."""
         crossed = self.batch.loss in ("cross-entropy", LOSSES["cross-entropy"], functional.cross_entropy)
         own = {
-            Trait.SMALL: self.batch.shape is not None,
+            **{trait: self.total <= most for trait, most in LARGEST.items()},
+            Trait.WRITTEN: self.batch.shape is not None,
             Trait.GENERIC: self.generic,
             Trait.MONOTONE: self._is_monotone,
             Trait.SOFTMAX: crossed and last_layer(self.graph) is not None,

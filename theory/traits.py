@@ -17,7 +17,12 @@ class Trait(StrEnum):
     GENERIC = "real-valued weights: no exact ties or cancellations"
     LINEAR = "two linear layers with nothing between them"
     SOFTMAX = "a linear layer last, and its outputs compared by cross-entropy"
-    SMALL = "small enough for the law's own pruning run"
+    SMALL = "at most 3,000 weights: the law prunes slowly"
+    TINY = "at most 400 weights: the law sums in exact fractions"
+    WRITTEN = "a network of a family, written out for the oracle that sums over its paths"
+
+
+LARGEST = {Trait.SMALL: 3_000, Trait.TINY: 400}  # weights, as the two say
 
 
 def traits_of(graph: Graph) -> set[Trait]:

@@ -115,7 +115,7 @@ def verify(
         hear(None)
     run = Run(
         provenance=provenance(budget, device),
-        laws=[described(law, proved.get(law.id)) for law in laws.values()],
+        laws=[described(law) | {"proof": _as_data(proved.get(law.id))} for law in laws.values()],
         pruners=[_subject_record(s) for s in subjects],
         verdicts=list(chain.from_iterable(found.values())),
         runs=records,
@@ -254,7 +254,11 @@ def _rounds(count: int) -> str:
     return f"{count} round" + "s" * (count != 1)
 
 
-def described(law: Law, proof: Proof | None = None) -> dict[str, object]:
+def _as_data(proof: Proof | None) -> dict[str, object] | None:
+    return asdict(proof) if proof else None
+
+
+def described(law: Law) -> dict[str, object]:
     """A law as data: what `list --laws --json` and the report show."""
     grades = [Grade.PROVED] * (law.id in PROOFS) + list(law.grades)
     return {
@@ -269,7 +273,6 @@ def described(law: Law, proof: Proof | None = None) -> dict[str, object]:
         "grades": [grade.value for grade in grades],
         "impostor": law.impostor.name,
         "families": families_of(law.name),
-        "proof": asdict(proof) if proof else None,
         "folklore": f"{law.folklore.statement} Breaks on {law.folklore.breaks_on[1]}" if law.folklore else None,
     }
 

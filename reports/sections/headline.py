@@ -12,12 +12,14 @@ from reports.pairs import (
     by_pair,
     claims_by_fate,
     contracts_by_fate,
+    counted,
     grades,
     law_names,
     model_of,
     pair_standing,
     pruner_names,
 )
+from theory.subjects import built_in as subjects
 from theory.verdict import Outcome, Run, Standing
 
 
@@ -31,7 +33,7 @@ def sentence(run: Run) -> str:
     """The whole run in one sentence; it never says more than was checked."""
     claims, contracts = claims_by_fate(run), contracts_by_fate(run)
     refuted = [
-        _count(len(fates["refuted"]), what) + f" {became}"
+        counted(len(fates["refuted"]), what) + f" {became}"
         for fates, what, became in ((claims, "claim", "refuted"), (contracts, "contract", "broken"))
         if fates["refuted"]
     ]
@@ -45,18 +47,16 @@ def sentence(run: Run) -> str:
     return "Every claim and contract was kept" if claims["kept"] else "Every contract was kept; nothing is claimed"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def _scope(run: Run) -> str:
     grounds = list(dict.fromkeys(v.ground for v in run.verdicts))
     models = list(dict.fromkeys(m for g in grounds if (m := model_of(run, g))))
     families = [g for g in grounds if model_of(run, g) is None]
-    where = [_count(len(families), "kind") + " of random networks"] if families else []
+    where = [counted(len(families), "kind") + " of random networks"] if families else []
     where += [f"the model{'' if len(models) == 1 else 's'} {', '.join(models)}"] if models else []
-    what = f"{_count(len(pruner_names(run)), 'pruner')} and {_count(len(law_names(run)), 'law')}"
-    return f"{what}, on {' and '.join(where) or 'nothing'}."
+    others = sum(name in subjects() for name in pruner_names(run))
+    pruners = counted(len(pruner_names(run)) - others, "pruner")
+    what = [pruners, *([counted(others, "other subject")] * bool(others)), counted(len(law_names(run)), "law")]
+    return f"{', '.join(what[:-1])} and {what[-1]}, on {' and '.join(where) or 'nothing'}."
 
 
 def _shares(run: Run) -> Shares:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reports.blocks import Block, Column, Facts, Fold, Line, Section, Span, Table, Text
-from reports.inspection import READING, reasons, type_of
+from reports.inspection import READING, reasons, sound, type_of
 from theory.verdict import Run
 
 PARTLY = "has units that may not balance: applied at the sound ones alone"
@@ -28,16 +28,14 @@ def _map(found: dict[str, Any]) -> Fold:
     blocks: list[Block] = [Facts(facts), Table(title, (Column("Why"), Column("Laws")), tuple(_reasons(found)))]
     for name, lines in (
         ("Followed, for torch.export can't trace it", found["turns"]),
+        ("Parameters that are not pruned", found["unpruned"]),
         ("Units that may not balance", found["objections"]),
         ("Where degree, monotony or convexity is lost", found["lost"]),
     ):
         if lines:
             table = Table(name, (Column("Module"), Column("Why")), tuple(_placed(line) for line in lines))
             blocks.append(Fold(f"{name}: {len(lines)} places", (table,)))
-    rows = tuple(
-        (Span(m["where"], "code"), " ".join(m["operators"]), type_of(m), f"{m['sound']} of {m['units']}")
-        for m in found["modules"]
-    )
+    rows = tuple((Span(m["where"], "code"), " ".join(m["operators"]), type_of(m), sound(m)) for m in found["modules"])
     columns = Column("Module"), Column("Operators"), Column("Type"), Column("Sound units", True)
     modules = Table("Modules in the order in which they run", columns, rows, detail=True)
     blocks.append(Fold(f"Modules: {len(rows)}", (Text(READING), modules)))

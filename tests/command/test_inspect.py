@@ -33,6 +33,19 @@ def test_a_chain_of_linear_layers_meets_every_hypothesis_on_chains(run: Run) -> 
     assert laws["1b.rotary"]["reason"] == laws["1b.layer_norm"]["reason"] == NOTHING
 
 
+def test_a_small_chain_meets_what_laws_ask_of_size(run: Run) -> None:
+    laws = {law["id"]: law for law in record(run, "mine.py:small")["laws"]}
+    assert laws["M3"]["applies"] and laws["B10"]["applies"]
+    assert "a network of a family" in laws["B1"]["reason"]
+    laws = {law["id"]: law for law in record(run, "vgg11_bn")["laws"]}
+    assert "at most 3,000 weights" in laws["M3"]["reason"] and "at most 400 weights" in laws["B10"]["reason"]
+
+
+def test_parameters_that_are_not_pruned_are_named(run: Run) -> None:
+    assert record(run, "mine.py:indices")["unpruned"] == ["0.weight: read by embedding"]
+    assert "parameters that are not pruned:\n  0.weight: read by embedding\n" in run("inspect", "mine.py:indices").out
+
+
 def test_what_is_lost_is_named_with_its_module(run: Run) -> None:
     found = record(run, "mine.py:curved")
     laws = {law["id"]: law for law in found["laws"]}

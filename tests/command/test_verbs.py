@@ -89,8 +89,22 @@ def test_explain_says_what_a_law_is_and_shows_it_broken(run: Run, law: str) -> N
     assert catalogue()[law].impostor.name in ended.out
 
 
+@pytest.mark.parametrize("name", ["a1", "A1", "Neuron_Conservation", " A1"])
+def test_a_law_is_known_however_it_is_written(run: Run, name: str) -> None:
+    assert run("explain", name).out.startswith("A1  neuron_conservation")
+
+
 def test_explain_of_no_law(run: Run) -> None:
-    assert run("explain", "nonsense").status == 2
+    ended = run("explain", "nonsense")
+    assert ended.status == 2 and "there is no law 'nonsense'; `prunelaws list --laws` shows them all" in ended.err
+    assert "did you mean neuron_conservation or " in run("explain", "neuron_conservtion").err
+
+
+def test_a_name_that_a_file_lacks_is_met_with_those_that_it_defines(run: Run) -> None:
+    ended = run("verify", "mine.py:laer")
+    assert ended.status == 2 and "mine.py has no 'laer'" in ended.err
+    assert " liar," in ended.err and " magnitude," in ended.err
+    assert "torch" not in ended.err and "Claim" not in ended.err and "global_top_k" not in ended.err
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"law": "A1"}', "null"])

@@ -190,7 +190,7 @@ def test_a_claim_that_could_not_be_tested_is_not_kept(run: Run) -> None:
     ended = run("verify", "mine.py:untestable", "--laws", "B3,S1", *QUICK)
     assert ended.status == 3
     assert "untestable claims 'leave one out', and no law could test that here" in ended.err
-    assert "1 claims could not be tested" in ended.out
+    assert "1 claim could not be tested" in ended.out
 
 
 def test_what_a_scorer_prints_stays_out_of_the_result(run: Run) -> None:

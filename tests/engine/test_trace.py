@@ -435,7 +435,7 @@ REFUSED = {
         "has no evaluation mode to score in",
     ),
     "no module": (lambda: len, "got builtin_function_or_method and Tensor, wanted an nn.Module"),
-    "no tensor out": (lambda: Functional(lambda m, x: 3.0, nn.Linear(3, 3)), "the model's output is no tensor"),
+    "no tensor out": (lambda: Functional(lambda m, x: 3.0, nn.Linear(3, 3)), "it gives float, wanted a tensor"),
     "no tensor operator": (lambda: Functional(graded, nn.Linear(3, 3)), "is no tensor operator that can be replayed"),
 }
 

@@ -5,6 +5,7 @@ import functools
 import hub
 import pytest
 import torch
+import transformers
 from problems import bits
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -112,3 +113,14 @@ WHOLE = {
 @pytest.mark.parametrize("name", WHOLE)
 def test_operators_that_laws_speak_of_stay_whole(name):
     assert WHOLE[name] <= {node.kind for node in traced(name).graph.nodes}
+
+
+def test_a_model_that_gives_its_cache_as_well_is_taken_by_its_first_output():
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=11)).eval()
+    tokens = torch.tensor([[1, 2, 3], [7, 0, 7]])
+    assert len(model(tokens)) == 2  # logits and keys and values
+    network = trace(model, tokens[:1])
+    with sdpa_kernel(SDPBackend.MATH):
+        assert bits(network.forward(network.weights, tokens)) == bits(model(tokens).logits.detach())
+    assert not any(node.kind == "cat" for node in network.graph.nodes)
+    assert network.unpruned == {"transformer.wpe.weight": "read by embedding"}

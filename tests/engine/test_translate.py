@@ -158,6 +158,30 @@ def test_casts_are_the_models_and_follow_the_network_when_it_is_moved():
     assert bits(moved.forward(moved.weights, x.float())) == bits(double.float()(x.float()))
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer starts with zeros that it makes itself, in the type that it was traced in."""
+
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.layer, self.head, self.idle = kind(4, 3, batch_first=True), nn.Linear(3, 2), nn.Linear(2, 5, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(x)[0])
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_recurrent_layers_are_replayed_in_any_precision_and_their_weights_are_said_not_to_be_pruned(kind):
+    model, x = Recurrent(kind).requires_grad_(False), torch.randn(3, 5, 4)
+    network = trace(model, x[:1])
+    assert bits(network.forward(network.weights, x)) == bits(model(x))
+    moved = network.to(dtype=torch.float64)
+    assert bits(moved.forward(moved.weights, x.double())) == bits(model.double()(x.double()))
+    read = f"read by {kind.__name__.lower()}"
+    assert network.unpruned == {
+        "layer.weight_ih_l0": read, "layer.weight_hh_l0": read, "idle.weight": "never read"
+    }  # fmt: skip
+
+
 def test_a_batch_of_one_that_the_model_insists_on_is_kept():
     class Alone(nn.Module):
         def __init__(self) -> None:
@@ -186,6 +210,7 @@ def stale_view(m: Odd, x: Tensor) -> Tensor:
 
 
 REFUSED = {
+    "several of nothing": (lambda m, x: (), "it gives tuple, wanted a tensor"),
     "a size that depends on data": (lambda m, x: m.layer(x)[x.sum(1) > 0], "torch.export can't trace|depends on the"),
     "a view of what the input was written into": (stale_view, "writes into memory that is read later as"),
     "sizes that do not grow evenly": (

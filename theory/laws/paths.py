@@ -21,7 +21,6 @@ from theory.traits import Trait
 
 PATH_SUM = {Claim.DATA_FREE, Claim.POSITIVE}
 SAMPLES = 12  # weights taken out one by one, per network
-ORACLE_LIMIT = 400  # weights up to which paths are summed one by one in fractions
 
 Sums = tuple[Fraction, dict[str, dict[tuple[int, ...], Fraction]]]
 
@@ -30,7 +29,7 @@ Sums = tuple[Fraction, dict[str, dict[tuple[int, ...], Fraction]]]
     "B1",
     subject=Subject.SCORES,
     claim=Claim.PATH_NORM,
-    needs={Trait.SMALL},
+    needs={Trait.TINY, Trait.WRITTEN},
     given=PATH_SUM,
     needs_objective=True,
     source="l1 path norm of Neyshabur et al. 2015; where paths meet in a max-pool the largest goes on",
@@ -51,7 +50,7 @@ def path_norm(case: Case) -> Iterator[Balances]:
     "B2",
     subject=Subject.SCORES,
     claim=Claim.PATH_NORM,
-    needs={Trait.SMALL},
+    needs={Trait.TINY, Trait.WRITTEN},
     given=PATH_SUM,
     needs_objective=True,
     source="theta dR/dtheta of a sum over paths",
@@ -73,8 +72,6 @@ def path_mass(case: Case) -> Iterator[Balances]:
 
 def _path_sums(case: Case) -> list[Sums] | None:
     """R and path masses of each problem in exact fractions; None for an operator that the oracle does not know."""
-    if case.total > ORACLE_LIMIT:
-        return None
     try:
         return [path_sums(NetSpec.of(case.batch, i)) for i in range(case.batch.size)]
     except ValueError:
@@ -225,7 +222,7 @@ def _multiplied(case: Case, chosen: Mapping[str, Tensor], by: float) -> dict[str
     "B10",
     subject=Subject.SCORES,
     claim=Claim.PATH_SUM,
-    needs={Trait.HOMOGENEOUS, Trait.SMALL},
+    needs={Trait.HOMOGENEOUS, Trait.TINY},
     given=PATH_SUM,
     needs_objective=True,
     source="a nonnegative flow that every unit passes on is a largest one within itself; Ford and Fulkerson 1956",
@@ -236,7 +233,7 @@ def _multiplied(case: Case, chosen: Mapping[str, Tensor], by: float) -> dict[str
 )
 def largest_flow_is_all(case: Case) -> Iterator[Balances]:
     """With scores as capacities, the largest flow from input to output is the objective."""
-    if case.total > ORACLE_LIMIT or any(bool((s < 0).any()) for s in case.scores.values()):
+    if any(bool((s < 0).any()) for s in case.scores.values()):
         return
     flows = [float(largest_flow(*_capacities(case, i))) for i in range(case.batch.size)]
     whole = case.values(case.batch.weights).unsqueeze(1)
