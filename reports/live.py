@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 class Live:
-    """A progress bar on stderr with the failures as they come; silent where nobody watches."""
+    """A progress bar on stderr with the failures as they come; a line for each new place where nobody watches."""
 
     def __init__(self) -> None:
         console = Console(stderr=True, highlight=False, markup=False)

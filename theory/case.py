@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -379,14 +379,14 @@ class Case:
         flat = self.batch.stacked()
         kept = {f"masks/{n}": m for n, m in (self.masks or {}).items()}
 
-        def one(values: dict[str, Tensor]) -> dict[str, Tensor]:
-            problem = self.batch.unstacked(values)
+        def one(values: dict[str, Tensor], mapped: bool = False) -> dict[str, Tensor]:
+            problem = self.batch.unstacked(values, mapped)
             found = {n.removeprefix("masks/"): m for n, m in values.items() if n.startswith("masks/")}
             return function(problem, Masks(found or Masks.full(problem.network.weights)))
 
         if self.batch.size > 1:
             try:
-                return dict(torch.func.vmap(one)({**flat, **kept}))
+                return dict(torch.func.vmap(partial(one, mapped=True))({**flat, **kept}))
             except UnreadableFlow:
                 raise
             except Exception:  # a scorer that vmap refuses: the loop below tells a refusal from a fault

@@ -110,7 +110,7 @@ def measure_flow(graph: Graph, weights: Tensors, fixed: Tensors, objective: Tapp
     (slopes, by_fixed), value = gradient(zeros, dict(fixed))
     # an objective that puts neutral constants in their place is left unmoved by what they are
     unknown = {name: torch.full_like(t, torch.nan) for name, t in fixed.items()}
-    reads = objective(unknown, lambda name, v: v).isnan()
+    reads = objective(unknown, lambda name, v: v).isnan() if graph.entering else torch.zeros_like(value).bool()
     return _Reader(graph, weights, fixed, values, slopes, by_fixed, reads).flow(value)
 
 
@@ -128,6 +128,7 @@ class _Reader:
         self.graph, self.weights, self.fixed = graph, weights, fixed
         self.values, self.slopes, self.by_fixed, self.reads = values, slopes, by_fixed, reads
         self.dtype = next(iter(weights.values())).dtype
+        self.nodes = {node.name: node for node in graph.nodes}
         self.absolute = {e.node.name: self._absolute(e) for e in graph.edges}
 
     def flow(self, value: Tensor) -> Flow:
@@ -143,7 +144,7 @@ class _Reader:
 
     def _absolute(self, edge: Edge) -> tuple[Tensor, Tensor]:
         """T = |w| sum |d||a| per weight, and the largest absolute partial sum in the three products."""
-        node = edge.node
+        node = self.nodes[edge.node.name]  # as it runs here, should its operator have been replaced
         a, d = self._argument(node).abs(), self.slopes[node.name].abs()
         w = self.weights[edge.weight].abs()
         forward, back, *_ = torch.func.vjp(lambda x, v: _without_bias(node, edge.weight, x, v), a, w)

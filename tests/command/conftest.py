@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reports.cli import main
+from theory.networks import built_in
 
 USERS_FILE = """
 import os
@@ -176,9 +177,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+FEW = ("dense, integer", "dense, real", "conv, real", "hostile (tanh, GELU)")
+
+
 @pytest.fixture
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Call `prunelaws` with these arguments."""
+    """Call `prunelaws` with these arguments; it knows few families here, since tests/laws tries them all."""
+    few = {name: built_in()[name] for name in FEW}
+    monkeypatch.setattr("theory.networks.built_in", lambda: few)
 
     def call(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["prunelaws", *arguments])

@@ -88,17 +88,16 @@ def _large(a: Tensor, b: Tensor) -> Tensor:
     grades=(Grade.ORDER,),
 )
 def log_convexity(case: Case) -> Iterator[Balances]:
-    """log R is convex in the logarithms of the weights, and flat along the scaling of a layer."""
+    """log R is convex in the logarithms of the weights, and flat along scalings of whole layers."""
     whole = case.values(case.batch.weights)
     share = {n: s.flatten(1).abs() / whole.unsqueeze(1) for n, s in case.scores.items()}
     live = whole > 0
-    for name in case.batch.weights:
-        curved = _curvature(case, lambda n, w, name=name: torch.full_like(w, float(n == name)))  # type: ignore[misc]
-        for other, row in curved.items():
-            flat = row.flatten(1)
-            yield equal(
-                f"{other} along {name}", flat, torch.zeros_like(flat), scale=_where(live, 2 * share[other], flat)
-            )
+    rates = {name: float(i) for i, name in enumerate(case.batch.weights, 1)}  # all layers at once, each by its own
+    curved = _curvature(case, lambda n, w: torch.full_like(w, rates[n]))
+    for name, row in curved.items():
+        flat = row.flatten(1)
+        size = _where(live, 2 * sum(rates.values()) * share[name], flat)
+        yield equal(f"{name} along layers", flat, torch.zeros_like(flat), scale=size)
     source = case.source(10)
     drawn = {n: torch.randn(w.shape[1:], generator=source).to(w) for n, w in case.batch.weights.items()}
     curved = _curvature(case, lambda n, w: drawn[n].to(w))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from pruning.graph import Graph
 from pruning.masks import Masks
 from pruning.network import Network, neutral_constants
 from pruning.problem import LOSSES, Loss, Problem
 from theory.networks.shape import Shape, graph_of
+from theory.networks.together import together
 
 
 @dataclass(frozen=True)
@@ -50,16 +53,21 @@ class Batch:
             flat |= {"inputs": self.inputs, "targets": self.targets}
         return flat
 
-    def unstacked(self, flat: Mapping[str, Tensor]) -> Problem:
-        """The problem of one slice of `stacked()`."""
+    def unstacked(self, flat: Mapping[str, Tensor], mapped: bool = False) -> Problem:
+        """The problem of one slice of `stacked()`; `mapped` where vmap slices it."""
 
         def group(name: str) -> dict[str, Tensor]:
             return {k.removeprefix(name + "/"): t for k, t in flat.items() if k.startswith(name + "/")}
 
         batch = (flat["inputs"], flat["targets"]) if "inputs" in flat else None
-        network = replace(self.network, weights=group("weights"), fixed=group("fixed"), neutral=group("neutral"))
+        shared = replace(self.network, graph=self._mapped) if mapped else self.network
+        network = replace(shared, weights=group("weights"), fixed=group("fixed"), neutral=group("neutral"))
         loss = LOSSES[self.loss] if isinstance(self.loss, str) else self.loss
         return Problem(network, batch, loss, self.seed)
+
+    @cached_property
+    def _mapped(self) -> Graph:
+        return together(self.network.graph)
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | None = None) -> Batch:
         """A copy in another floating-point type or on another device."""
