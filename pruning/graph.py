@@ -252,12 +252,15 @@ class Graph:
     @property
     def sources(self) -> tuple[Source, ...]:
         """All biases and shifts."""
-        return tuple(s for s in self.attached if s.role is Role.SHIFT)
+        return tuple(s for s in self.entering if s.role is Role.SHIFT)
 
     @property
     def entering(self) -> tuple[Source, ...]:
-        """Every parameter whose saliency enters units without a weight: shifts, and the gains of norms."""
-        return tuple(s for s in self.attached if s.role is not Role.SCALE)
+        """Every parameter whose saliency enters units without a weight: shifts, tables, and the gains of norms.
+
+        Not a table that is a weight elsewhere: its saliency is of both uses, and its units are objected to.
+        """
+        return tuple(s for s in self.attached if s.role is not Role.SCALE and s.name not in self.weights)
 
     @property
     def weights(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from reports.pairs import model_of, statement
+from theory.subjects import built_in as subjects
 from theory.verdict import Outcome, Run, Verdict, Witness
 from theory.witnesses import witness_name
 
@@ -33,9 +34,10 @@ def rerun(run: Run, verdict: Verdict) -> str:
         return f"prunelaws repro {shlex.quote(flat(path.removeprefix('./')))}{named}"
     model = model_of(run, verdict.ground)
     ground = f" --model {shlex.quote(flat(model))}" if model else ""
-    reference = shlex.quote(flat(_reference(run, verdict.pruner)))
+    own = verdict.pruner in subjects()  # it is checked whatever pruners are
+    reference = "" if own else f" {shlex.quote(flat(_reference(run, verdict.pruner)))}"
     options = "".join(f" --{name} {told[name]}" for name in ("examples", "seed") if name in told)
-    return f"prunelaws verify {reference} --laws {shlex.quote(flat(verdict.law))}{ground}{options}"
+    return f"prunelaws verify{reference} --laws {shlex.quote(flat(verdict.law))}{ground}{options}"
 
 
 def _reference(run: Run, pruner: str) -> str:

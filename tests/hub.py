@@ -24,10 +24,11 @@ class OneToOne(nn.Module):
 
 @dataclass(frozen=True)
 class Hub:
-    """How to make a model, and the shape of one sample."""
+    """How to make a model, and the shape of one sample; `words`: of indices, how many there are."""
 
     make: Callable[[], nn.Module]
     sample: tuple[int, ...]
+    words: int = 0
 
     def model(self, dtype: torch.dtype = torch.float64) -> nn.Module:
         """The model in evaluation mode, no parameter and no statistic as trivial as it is at the start.
@@ -48,7 +49,10 @@ class Hub:
 
     def inputs(self, samples: int, dtype: torch.dtype = torch.float64) -> Tensor:
         """Random inputs: (samples, *sample)."""
-        return torch.randn(samples, *self.sample, generator=torch.Generator().manual_seed(samples), dtype=dtype)
+        source, size = torch.Generator().manual_seed(samples), (samples, *self.sample)
+        if self.words:
+            return torch.randint(self.words, size, generator=source)
+        return torch.randn(size, generator=source, dtype=dtype)
 
 
 _VISION = {"image_size": 16, "num_channels": 3}
@@ -67,6 +71,12 @@ def _text(kind: str, model: str, options: dict[str, object], width: int = 16) ->
     return Hub(lambda: OneToOne(made(config(**options)), "inputs_embeds"), (5, width))
 
 
+def _tied(kind: str, model: str, options: dict[str, object]) -> Hub:
+    """Fed by words, whose table is the last layer's weight as well."""
+    made, config = getattr(transformers, kind + model), getattr(transformers, f"{kind}Config")
+    return Hub(lambda: OneToOne(made(config(**options, tie_word_embeddings=True)), "input_ids"), (5,), 20)
+
+
 def _resnet(layer: str) -> Hub:
     return _vision("ResNet", depths=[2, 2], hidden_sizes=[8, 12], embedding_size=6, layer_type=layer)
 
@@ -76,9 +86,11 @@ def _vit(attention: str) -> Hub:
     return _vision("ViT", **_VISION, **text, patch_size=8, attn_implementation=attention)
 
 
+_GPT2 = {"vocab_size": 20, "n_embd": 16, "n_layer": 2, "n_head": 4, "bos_token_id": 0, "eos_token_id": 0}
+
+
 def _gpt2(model: str, attention: str) -> Hub:
-    options = {"vocab_size": 20, "n_embd": 16, "n_layer": 2, "n_head": 4, "attn_implementation": attention}
-    return _text("GPT2", model, options)
+    return _text("GPT2", model, {**_GPT2, "attn_implementation": attention})
 
 
 MODELS = {
@@ -100,3 +112,9 @@ MODELS = {
         "Swin", **_VISION, patch_size=2, embed_dim=8, depths=[2, 1], num_heads=[2, 4], window_size=4
     ),
 }  # fmt: skip
+
+TIED = {
+    "gpt2": _tied("GPT2", "LMHeadModel", _GPT2),
+    "llama": _tied("Llama", "ForCausalLM", _GROUPED),
+    "bert": _tied("Bert", "ForMaskedLM", _TEXT),
+}

@@ -1,10 +1,11 @@
 """Traits: what a law may need of a network."""
 
+from collections import Counter
 from enum import StrEnum
 
 import torch
 
-from pruning.graph import Edge, Graph, Junction
+from pruning.graph import Edge, Graph, Junction, Node, Param, leaves
 
 
 class Trait(StrEnum):
@@ -16,7 +17,7 @@ class Trait(StrEnum):
     MULTILINEAR = "no max between paths: R is a polynomial"
     GENERIC = "real-valued weights: no exact ties or cancellations"
     LINEAR = "two linear layers with nothing between them"
-    SOFTMAX = "a linear layer last, and its outputs compared by cross-entropy"
+    SOFTMAX = "a linear layer last, its parameters its own, and its outputs compared by cross-entropy"
     SMALL = "at most 3,000 weights: the law prunes slowly"
     TINY = "at most 400 weights: the law sums in exact fractions"
     WRITTEN = "a network of a family, written out for the oracle that sums over its paths"
@@ -49,5 +50,14 @@ def _is_between(junction: Junction, before: tuple[Edge, ...], behind: tuple[Edge
 
 
 def last_layer(graph: Graph) -> Edge | None:
-    """The linear layer whose outputs are the network's, one per class along the last axis; None if there is none."""
-    return next((e for e in graph.edges if e.node.name == graph.output and len(e.shape) == 2), None)
+    """The linear layer whose outputs are the network's, one per class along the last axis; None if there is none.
+
+    Nor is one that shares a parameter: a slope by that is of all its uses.
+    """
+    found = (e for e in graph.edges if e.node.name == graph.output and len(e.shape) == 2)
+    uses = Counter(name for node in graph.nodes for name in _parameters(node))
+    return next((e for e in found if all(uses[p] == 1 for p in _parameters(e.node))), None)
+
+
+def _parameters(node: Node) -> list[str]:
+    return [a.name for a in leaves([node.args, [a for _, a in node.kwargs]]) if isinstance(a, Param)]

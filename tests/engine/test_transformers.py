@@ -33,6 +33,18 @@ def test_the_forward_pass_is_the_models_to_the_bit_for_any_batch_size(name, exam
             assert bits(network.forward(network.weights, x)) == bits(model(x))
 
 
+@pytest.mark.parametrize("name", hub.TIED)
+def test_a_table_that_is_the_last_layer_too_is_one_weight(name):
+    made = hub.TIED[name]
+    model, network = made.model().requires_grad_(False), trace(made.model(), made.inputs(1))
+    assert not {s.name for s in network.graph.entering} & set(network.weights)
+    assert any("used more than once (tied)" in text for text in network.graph.objections)
+    for samples in (1, 3):
+        x = made.inputs(samples)
+        with sdpa_kernel(SDPBackend.MATH):
+            assert bits(network.forward(network.weights, x)) == bits(model(x))
+
+
 @ALL
 def test_the_gradient_by_the_weights_is_the_models(name):
     """To the bit but for the order in which the uses of a value are summed."""

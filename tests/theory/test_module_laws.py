@@ -7,13 +7,24 @@ import pytest
 import torch
 
 from pruning.graph import INPUT
-from pruning.problem import Problem, squared_error
+from pruning.problem import LOSSES, Problem, squared_error
 from pruning.trace import trace
 from theory.case import Case
 from theory.impostors.modules import each, swapped
 from theory.judge import judge, out_of_scope
-from theory.law import Grade, Subject, laws_in
-from theory.laws import attention, before_norms, computed, gates, norms, operators, parameters, values, weights
+from theory.law import Grade, Subject, kinds_of, laws_in
+from theory.laws import (
+    attention,
+    before_norms,
+    catalogue,
+    computed,
+    gates,
+    norms,
+    operators,
+    parameters,
+    values,
+    weights,
+)
 from theory.networks import built_in
 from theory.networks.batch import batch_of
 from theory.networks.layers import Act, Attention, Branches, Dense
@@ -23,6 +34,7 @@ from theory.nodes.local import located, measured
 from theory.nodes.norms import norms_of
 from theory.proofs import PROOFS
 from theory.search import Budget, family_ground, search
+from theory.subjects import built_in as subjects
 from theory.subjects import the_loss
 from theory.verdict import Outcome
 from theory.verify import Model, batch_of_model
@@ -213,6 +225,23 @@ def test_laws_hold_on_models_of_the_transformers_package(name):
     case = Case.under(the_loss, batch_of_model(Model(name, problem)), generic=True)
     spoken = {id for id, law in LAWS.items() if law_holds(law, case)}
     assert EXPECTED[name] | {"A8", "1b.degree_one", "1b.fork"} <= spoken
+
+
+@pytest.mark.parametrize("name", hub.TIED)
+def test_no_law_is_broken_by_a_language_model_whose_table_is_its_last_layer(name):
+    made = hub.TIED[name]
+    network = trace(made.model(torch.float32), made.inputs(2)).to(dtype=torch.float64)
+    problem = Problem(network, (made.inputs(2), made.inputs(2).flip(1)), LOSSES["cross-entropy"], 0)
+    batch = batch_of_model(Model(name, problem))
+    held = set()
+    for subject in subjects().values():
+        case = Case.under(subject, batch, generic=True)
+        for law in catalogue().values():
+            if law.subject in kinds_of(subject) and out_of_scope(law, case) is None:
+                found = judge(law, case)
+                assert found is None or not found.failures, (law.id, found.failures)
+                held |= {law.id} if found is not None and bool(found.live.any()) else set()
+    assert {"C1", "C3", "1b.layer_norm", "A9"} <= held and "A13" not in held
 
 
 def test_the_norms_of_llama_are_found_though_they_are_no_operator():

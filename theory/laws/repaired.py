@@ -110,7 +110,7 @@ def path_kernel_law(case: Case) -> Iterator[Balances]:
 
 
 def _gated(case: Case, problem: Problem, masks: Masks, at: Tensors) -> Tap:
-    """Squares the input, and leaves open the ReLUs alone that the real input opens."""
+    """Squares the input, unless that is indices, and leaves open the ReLUs alone that the real input opens."""
     relus = {node.name for node in problem.network.graph.nodes if node.kind == "relu"}
     gates: dict[str, Tensor] = {}
 
@@ -119,8 +119,13 @@ def _gated(case: Case, problem: Problem, masks: Masks, at: Tensors) -> Tap:
             gates[name] = (made > 0).to(made)
         return made
 
+    def gated(name: str, made: Tensor) -> Tensor:
+        if name == INPUT and made.is_floating_point():
+            return made.square()
+        return made * gates[name] if name in relus else made
+
     objective_of(case, problem, masks, look)[0](at)
-    return lambda name, made: made.square() if name == INPUT else made * gates[name] if name in relus else made
+    return gated
 
 
 def _outputs(case: Case, problem: Problem, masks: Masks, parameters: Tensors, tap: Tap | None = None) -> Tensor:
