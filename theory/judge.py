@@ -13,7 +13,7 @@ from torch import Tensor
 from pruning.engine import ScoreError
 from theory.case import Case
 from theory.law import Balances, Grade, Law
-from theory.numerics import ORDER_BITS, order_gains, unit_roundoff
+from theory.numerics import ORDER_BITS, least_flow, order_gains, unit_roundoff
 from theory.traits import Trait
 
 
@@ -96,8 +96,7 @@ def _measured(law: Law, case: Case) -> list[Balances]:
 
 def _checked(balances: Balances) -> Tensor:
     """Where something flows and is finite: elsewhere a balance says nothing."""
-    kind = torch.finfo(balances.scale.dtype if balances.scale.dtype.is_floating_point else torch.float64)
-    floor = kind.smallest_normal / kind.eps
+    floor = least_flow(balances.scale.dtype if balances.scale.dtype.is_floating_point else torch.float64)
     finite = torch.isfinite(balances.left) & torch.isfinite(balances.right) & torch.isfinite(balances.residual)
     return (balances.scale > floor) & finite
 

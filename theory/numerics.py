@@ -62,6 +62,11 @@ def safe_from_underflow(values: Tensor) -> Tensor:
     return values.abs() > math.sqrt(torch.finfo(values.dtype).smallest_normal)
 
 
+def least_flow(dtype: torch.dtype) -> float:
+    """Balances of no more than this say nothing: what rounds off a larger one is still a normal number."""
+    return torch.finfo(dtype).smallest_normal / torch.finfo(dtype).eps
+
+
 def largest_integer(dtype: torch.dtype) -> float:
     """Below this every integer is a number of the type, and so sums and products of integers are exact."""
     return 2 / torch.finfo(dtype).eps

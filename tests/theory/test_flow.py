@@ -271,7 +271,7 @@ def test_no_balance_of_joined_units_exceeds_its_bound(name):
 def test_a_score_that_is_off_by_four_bounds_is_caught_in_joined_units(name):
     """In every unit through which something flows, one weight of those that enter, and one of those that leave."""
     case, tried = Case(drawn_from(name, 1), signed, generic=True), 0
-    bound, alive = case.flow_bound().size[0], case.units[case.absolute[0, case.units] > 1e-280]
+    bound, alive = case.flow_bound().size[0], case.units[case.absolute[0, case.units] > numerics.least_flow(case.dtype)]
     for unit, edge in itertools.product(alive.tolist(), case.graph.edges):
         marked = torch.eye(case.graph.units)[unit]
         enters, leaves = edge.per_head(marked), edge.per_tail(marked)
