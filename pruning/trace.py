@@ -38,7 +38,8 @@ def trace(model: nn.Module, example: Tensor) -> Network:
         raise ModelError(f"{type(model).__name__} can't be traced: {error}") from error
     if not any(params[n].numel() for n in graph.weights):
         raise ModelError(
-            f"{type(model).__name__} has no prunable layer: no weight of a linear or convolution operator was found"
+            f"{type(model).__name__} has no prunable layer: "
+            "no linear or convolution operator whose weight has entries was found"
         )
     weights = {n: params[n] for n in graph.weights}
     fixed = {n: t for n, t in params.items() if n not in weights}

@@ -84,12 +84,13 @@ def verify(
     budget = _usage(lambda: budget_for(examples, seed))
     _refuse_twins([pruner.name for pruner, _ in loaded])
     files.prepare(out)
-    models = [Model(name, loading.load_model(name, seed, where, data, classes), rounds) for name in model or []]
-    for name, model_ in zip(model or [], models, strict=True):
-        _note_objections(name, model_.network)
+    problems = loading.load_models(model or [], seed, where, data, classes)
+    models = [Model(name, problem, rounds) for name, problem in problems.items()]
+    for model_ in models:
+        _note_objections(model_.name, model_.network)
     live = Live()
     with live, redirect_stdout(sys.stderr):  # a scorer that prints must not get into the result
-        maps = [_mapped(live, name, model_.problem) for name, model_ in zip(model or [], models, strict=True)]
+        maps = [_mapped(live, model_.name, model_.problem) for model_ in models]
         run = run_verification(
             [*(pruner for pruner, _ in loaded), *others],
             chosen,

@@ -21,7 +21,7 @@ from theory.optype import OpType, types_of
 from theory.subjects import the_loss
 from theory.verify import Model, batch_of_model
 
-NOTHING = "speaks of modules that are not there"
+NOTHING = "speaks of operators that do not run in it"
 READING = (
     "type: degree in the input; monotone and convex on nonnegative inputs with absolute weights, as SynFlow reads it. "
     "sound: hidden units at which the saliency that enters is known to leave."

@@ -146,6 +146,21 @@ def load_laws(names: Iterable[str]) -> Mapping[str, Law]:
     return {n: law for n, law in known.items() if not wanted or n in chosen}
 
 
+def load_models(
+    references: Iterable[str], seed: int, device: torch.device, data: str | None, classes: int | None
+) -> dict[str, Problem]:
+    """The problems of several models by reference. Raises UsageError that tells of every one that can't be had."""
+    found, faults = dict[str, Problem](), list[str]()
+    for reference in references:
+        try:
+            found[reference] = load_model(reference, seed, device, data, classes)
+        except UsageError as error:
+            faults.append(str(error))
+    if faults:
+        raise UsageError("; ".join(faults))
+    return found
+
+
 def load_model(reference: str, seed: int, device: torch.device, data: str | None, classes: int | None) -> Problem:
     """The problem of a model: in float64, on the device, with a batch of data for the pruners that ask for one."""
     model, example = _model_and_example(reference, seed, classes)
@@ -154,10 +169,10 @@ def load_model(reference: str, seed: int, device: torch.device, data: str | None
         check_finite(network.weights)
     except (ModelError, ValueError) as error:
         raise UsageError(f"the model {reference!r} can't be scored: {error}") from error
-    if data is not None:
-        inputs, targets, loss = _data(data)
-    else:
-        inputs, targets, loss = _synthetic(example, network.forward(network.weights, network.example), seed)
+    output = network.forward(network.weights, network.example)
+    if not output.is_floating_point():
+        raise UsageError(f"the model {reference!r} gives {output.dtype}, wanted real numbers, which have a slope")
+    inputs, targets, loss = _synthetic(example, output, seed) if data is None else _data(data)
     moved = inputs.to(device, torch.float64 if inputs.is_floating_point() else None)
     wanted = targets.to(device, torch.float64 if targets.is_floating_point() else None)
     return Problem(network, (moved, wanted), loss, seed)
@@ -189,7 +204,10 @@ def _model_and_example(reference: str, seed: int, classes: int | None) -> tuple[
         raise UsageError(f"the factory {reference} returned {_kind(made)}, wanted (model, example_inputs)")
     example = made[1][0] if isinstance(made[1], (tuple, list)) and len(made[1]) == 1 else made[1]
     if not isinstance(example, Tensor) or example.dim() < 2:
-        raise UsageError(f"the example inputs of {reference} are {_kind(example)}, wanted one tensor (batch, ...)")
+        raise UsageError(
+            f"the example inputs of {reference} are {_kind(example)}, wanted one tensor (batch, ...): "
+            "a model of several inputs is wrapped in one that holds the others"
+        )
     return made[0], example
 
 

@@ -134,7 +134,7 @@ def grades(verdicts: Iterable[Verdict]) -> str:
 
 def model_of(run: Run, ground: str) -> str | None:
     """The model that a ground is a run or a round of; None for a family of random networks."""
-    models = (record.model for record in run.runs)
+    models = [*(record.model for record in run.runs), *(found["model"] for found in run.maps)]
     return next((m for m in models if ground == m or ground.startswith(f"{m}, ")), None)
 
 

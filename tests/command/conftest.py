@@ -103,6 +103,41 @@ double_liar = scored("double liar", in_double, claims={Claim.NEURON_CONSERVED})
 late_reader = scored("late reader", reads_data_once_pruned, claims={Claim.DATA_FREE})
 untestable = scored("untestable", magnitude, claims={Claim.LEAVE_ONE_OUT})
 
+class Squeezed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = torch.nn.Linear(3, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 2)
+    def forward(self, x):
+        h = self.a(x).relu()
+        return self.c(h * self.b(h.mean(1)).sigmoid()[:, None])
+
+def squeezed():
+    torch.manual_seed(0)
+    return Squeezed(), torch.randn(2, 3, 3)
+
+class Compared(torch.nn.Linear):
+    def forward(self, x):
+        return torch.nn.functional.linear(x, self.weight / self.weight.norm(dim=1, keepdim=True))
+
+def compared():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.ReLU(), Compared(5, 3)), torch.randn(3, 4)
+
+class Largest(torch.nn.Module):
+    def forward(self, x):
+        return x.view(-1, 5, 2).max(-1).values
+
+def largest():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 10), Largest(), torch.nn.Linear(5, 2)), torch.randn(3, 4)
+
+class Waves(torch.nn.Linear):
+    def forward(self, x):
+        return torch.fft.fft(super().forward(x))
+
+def waves():
+    return Waves(4, 5), torch.ones(3, 4)
+
 class Joined(torch.nn.Module):
     def __init__(self):
         super().__init__()

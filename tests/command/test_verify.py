@@ -1,11 +1,13 @@
 """`prunelaws verify`: exit statuses, messages and files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import Run
 
+from reports.failure import rerun
 from reports.record import from_json
 
 QUICK = ("--examples", "16")
@@ -86,6 +88,8 @@ def test_a_broken_contract_fails_without_a_traceback(run: Run, pruner: str, said
         (("synflow", "--model", "mine.py:no_layers"), "no prunable layer"),
         (("synflow", "--model", "mine.py:broken_weights"), "NaN or infinite"),
         (("synflow", "--model", "mine.py:infinite_weights"), "NaN or infinite"),
+        (("synflow", "--model", "mine.py:waves"), "gives torch.complex"),
+        (("synflow", "--model", "mine.py:no_layers", "--model", "nonsense"), "; there is no model 'nonsense'"),
         (("synflow", "--model", "mine.py:not_a_model"), "returned (int, int), wanted (model, example_inputs)"),
         (("synflow", "--model", "mine.py:small", "--data", "mine.py:not_data"), "wanted (inputs, targets, loss)"),
         (("synflow", "synflow"), "two of the pruners are named 'synflow'"),
@@ -184,6 +188,27 @@ def test_a_factory_that_quits_is_a_users_mistake(run: Run) -> None:
     ended = run("verify", "synflow", "--model", "mine.py:quitting_model", *QUICK)
     assert ended.status == 2
     assert "raised SystemExit" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("model", "law"), [("squeezed", "A10"), ("squeezed", "A9"), ("compared", "1b.degree_one"), ("largest", "A3")]
+)
+def test_what_once_raised_a_false_alarm_keeps_the_law(run: Run, model: str, law: str) -> None:
+    """A gate that its own unit feeds, a weight over its norm, what an operator gives as one of several."""
+    ended = run("verify", "random", "--laws", law, "--examples", "1", "--model", f"mine.py:{model}")
+    assert ended.status == 0, ended.out
+
+
+def test_a_failure_on_a_model_is_rerun_on_that_model(run: Run) -> None:
+    ended = run("verify", "mine.py:liar", "--laws", "A1", "--examples", "1", "--model", "mine.py:small", "--json")
+    found = from_json(ended.out)
+    there = replace(found.failures[0], witness=None, ground="mine.py:small, round 0 of 1")
+    assert rerun(found, there).startswith(
+        "prunelaws verify mine.py:liar --laws neuron_conservation --model mine.py:small "
+    )
+    own = replace(there, pruner="saliency of the loss", law="gate_gradient", ground="mine.py:small")
+    named = "prunelaws verify --laws gate_gradient --model mine.py:small "
+    assert rerun(replace(found, runs=[]), own).startswith(named)
 
 
 def test_a_claim_that_could_not_be_tested_is_not_kept(run: Run) -> None:

@@ -52,7 +52,8 @@ class Moment:
 def cut_of_values(case: Case) -> Iterator[Balances]:
     """At any moment of the forward pass what is still to be read carries, with the shifts to come, <y, dR/dy>."""
     for site, local in located(case, _moments(case)):
-        yield _cut(case, site, local)
+        if all(point in local.value for point in site.crossing):  # not what an operator gives as several at once
+            yield _cut(case, site, local)
 
 
 def _cut(case: Case, site: Moment, local: Local) -> Balances:

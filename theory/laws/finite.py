@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from pruning.graph import Junction
+from pruning.graph import Graph, Junction
 from pruning.masks import Masks
 from pruning.problem import Problem
 from theory.calculus import entering, multiplied_alone, objective_of, place_of, scalable, unit_balances
@@ -148,7 +148,7 @@ def snip_inequality(case: Case) -> Iterator[Balances]:
 )
 def gate_gradient(case: Case) -> Iterator[Balances]:
     """The derivative of R by a gate of 1 on what a hidden unit passes on is the saliency on either side of it."""
-    exits = {name: j for j in case.hidden if (name := _exit(j)) is not None}
+    exits = {name: j for j in case.hidden if (name := _exit(case.graph, j)) is not None}
     if not exits:
         return
     units = torch.cat([torch.arange(j.first, j.first + j.units) for j in exits.values()]).to(case.units.device)
@@ -168,11 +168,12 @@ def gate_gradient(case: Case) -> Iterator[Balances]:
         )
 
 
-def _exit(junction: Junction) -> str | None:
-    """The one value that all weights behind a unit read, if nothing else reads it."""
-    read = {edge.node.values()[0] for edge in junction.outgoing}
-    inside = {name for node in junction.inner for name in node.values()}
-    return read.pop() if len(read) == 1 and not read & inside else None
+def _exit(graph: Graph, junction: Junction) -> str | None:
+    """The one value of the units that anything behind them reads, if nothing inside them reads it."""
+    own, inner = set(junction.values), {node.name for node in junction.inner}
+    reads = [(node.name in inner, value) for node in graph.nodes for value in node.values() if value in own]
+    inside, outside = ({value for within, value in reads if within is side} for side in (True, False))
+    return outside.pop() if len(outside) == 1 and not outside & inside else None
 
 
 def _gates(case: Case, problem: Problem, masks: Masks, names: set[str]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pruning.graph import Edge, Graph, Node, Param, leaves
+from pruning.graph import Edge, Graph, Node, Param, Value, leaves
 from theory.case import Case
 
 _MOVES = {
@@ -71,9 +71,8 @@ def passes(node: Node) -> bool:
     """Whether an operator is of degree 1 in all its values together: F_in = F_out, but for added parameters."""
     count = len(node.values())
     if node.kind in ("mul", "div"):
-        return (
-            count == 1 and not node.kwargs and (node.kind == "mul" or not isinstance(argument(node, 0), (int, float)))
-        )
+        divided = node.kind == "mul" or isinstance(argument(node, 0), Value)  # and what divides it is given
+        return count == 1 and not node.kwargs and divided
     if node.kind in ("add", "sub"):
         numbers = [a for a in node.args[:2] if isinstance(a, (int, float))]
         return not any(numbers)
