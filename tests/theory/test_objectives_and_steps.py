@@ -18,7 +18,7 @@ from theory.laws import steps as step_laws
 from theory.networks import beyond, built_in
 from theory.networks.family import Family, examples
 from theory.networks.layers import Norm, TokenMean
-from theory.networks.shape import Dense, Shape
+from theory.networks.shape import Act, Dense, Shape
 from theory.search import Budget, family_ground, search
 from theory.subjects import Moving, Subjected, gradient_descent, heavy_ball, nesterov, sgd, the_loss
 from theory.taken import take
@@ -214,6 +214,25 @@ def test_relu_keeps_the_diagonal_of_the_matrix_law():
     case = Case(spec.batch(), the_loss, outside=True)
     assert judge(linear.matrix_law, case).failures
     assert not judge(conservation.neuron_conservation, Case(spec.batch(), the_loss)).failures
+
+
+def test_of_a_large_weight_the_hessians_constraint_looks_at_some_entries_around_a_unit_and_some_elsewhere(monkeypatch):
+    """All of a small one; what is left out is a matter of memory on full-size models."""
+    shape = Shape((Dense(6, 9), Act("relu"), Dense(9, 7)), (6,), 1)
+    source = torch.Generator().manual_seed(0)
+    numbers = {n: torch.randn(9, 6, generator=source) for n in ("0.weight",)}
+    numbers["2.weight"] = torch.randn(7, 9, generator=source)
+    case = Case(literal(shape, numbers, torch.ones(1, 6), torch.zeros(1, 7)), the_loss, generic=True)
+    before, _ = case.graph.edges
+    chosen = case.units[2:4]
+    assert torch.equal(second_order._entries(case, before, chosen), torch.arange(54))
+    monkeypatch.setattr(second_order, "ENTRIES", 5)
+    picked = second_order._entries(case, before, chosen)
+    assert len(picked) == 10 and sum(12 <= int(i) < 24 for i in picked) == 5  # rows 2 and 3 of 6 entries
+    found = judge(second_order.hessian_constraint, case)
+    assert found is not None and found.live.all() and not found.failures
+    wrong = judge(second_order.hessian_constraint, Case(case.batch, objectives.gauss_newton, generic=True))
+    assert wrong is not None and wrong.failures
 
 
 def test_both_sides_of_the_finite_law_are_rounded_by_the_same_kernels():

@@ -1,10 +1,11 @@
 """Laws of second derivatives, for every objective: tangents, GraSP's defect, curvature, constraints on the Hessian."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
+from pruning.graph import Edge
 from pruning.masks import Masks
 from pruning.problem import Problem
 from theory.calculus import (
@@ -33,6 +34,7 @@ from theory.traits import Trait
 
 ORDER = (Grade.ORDER,)
 SAMPLES = 6  # units that are looked at one by one in each network
+ENTRIES = 4096  # of a weight tensor: those around such a unit and those elsewhere, at random where there are more
 
 
 @law(
@@ -189,7 +191,8 @@ def hessian_constraint(case: Case) -> Iterator[Balances]:
     chosen = _sampled(case, scalable(case), 13)
     if not len(chosen):
         return
-    found = case.each(lambda problem, masks: _constrained(case, problem, masks, chosen))
+    picks = {e.weight: _entries(case, e, chosen) for e in case.graph.edges}
+    found = case.each(lambda problem, masks: _constrained(case, problem, masks, chosen, picks))
     for i, unit in enumerate(chosen.tolist()):
         largest = torch.stack([found[f"size/{n}"][:, i].amax(1) for n in case.batch.weights]).amax(0).unsqueeze(1)
         for name in case.batch.weights:
@@ -199,7 +202,18 @@ def hessian_constraint(case: Case) -> Iterator[Balances]:
             yield equal(f"weight of {name} around {place_of(case, unit)}", moved, slope, scale=scale)
 
 
-def _constrained(case: Case, problem: Problem, masks: Masks, chosen: Tensor) -> dict[str, Tensor]:
+def _entries(case: Case, edge: Edge, chosen: Tensor) -> Tensor:
+    """The entries of a weight to compare: all of a small one, else some around the chosen units and elsewhere."""
+    marked = _axes(case, chosen).amax(0)
+    around = (edge.per_head(marked) + edge.per_tail(marked)).expand(edge.shape).flatten() > 0
+    parts = [side.nonzero().flatten() for side in (around, ~around)]
+    drawn = [p[torch.randperm(len(p), generator=case.source(15))[:ENTRIES].to(p.device)] for p in parts]
+    return torch.cat(drawn).sort().values
+
+
+def _constrained(
+    case: Case, problem: Problem, masks: Masks, chosen: Tensor, picks: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     value, at = objective_of(case, problem, masks)
     g, graph = gradient(value, at), problem.network.graph
 
@@ -210,7 +224,7 @@ def _constrained(case: Case, problem: Problem, masks: Masks, chosen: Tensor) -> 
             name, side = edge.weight, edge.per_tail(own) - edge.per_head(own)
             size = into[name].abs() + out[name].abs() + g[name].abs()
             parts = {"moved": into[name] - out[name], "slope": side * g[name], "size": size}
-            found |= {f"{part}/{name}": t.flatten() for part, t in parts.items()}
+            found |= {f"{part}/{name}": t.flatten()[picks[name]] for part, t in parts.items()}
         return found
 
     found: dict[str, Tensor] = case.in_turn(constraint, _axes(case, chosen))
