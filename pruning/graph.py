@@ -260,7 +260,8 @@ class Graph:
 
         Not a table that is a weight elsewhere: its saliency is of both uses, and its units are objected to.
         """
-        return tuple(s for s in self.attached if s.role is not Role.SCALE and s.name not in self.weights)
+        weights = set(self.weights)
+        return tuple(s for s in self.attached if s.role is not Role.SCALE and s.name not in weights)
 
     @property
     def weights(self) -> tuple[str, ...]:

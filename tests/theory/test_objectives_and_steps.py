@@ -220,8 +220,7 @@ def test_of_a_large_weight_the_hessians_constraint_looks_at_some_entries_around_
     """All of a small one; what is left out is a matter of memory on full-size models."""
     shape = Shape((Dense(6, 9), Act("relu"), Dense(9, 7)), (6,), 1)
     source = torch.Generator().manual_seed(0)
-    numbers = {n: torch.randn(9, 6, generator=source) for n in ("0.weight",)}
-    numbers["2.weight"] = torch.randn(7, 9, generator=source)
+    numbers = {"0.weight": torch.randn(9, 6, generator=source), "2.weight": torch.randn(7, 9, generator=source)}
     case = Case(literal(shape, numbers, torch.ones(1, 6), torch.zeros(1, 7)), the_loss, generic=True)
     before, _ = case.graph.edges
     chosen = case.units[2:4]
