@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -66,12 +67,12 @@ def times(a: Tensors, b: Tensors) -> dict[str, Tensor]:
 
 def plus(terms: Sequence[Tensors]) -> dict[str, Tensor]:
     """The sum of the terms, entry by entry."""
-    return {n: torch.stack([t[n] for t in terms]).sum(0) for n in terms[0]}
+    return {n: reduce(torch.add, (t[n] for t in terms)) for n in terms[0]}
 
 
 def sizes(terms: Sequence[Tensors]) -> dict[str, Tensor]:
     """The sum of the terms' absolute values, entry by entry."""
-    return plus([{n: t.abs() for n, t in term.items()} for term in terms])
+    return {n: reduce(torch.add, (t[n].abs() for t in terms)) for n in terms[0]}
 
 
 def entering(graph: Graph, amounts: Tensors) -> Tensor:

@@ -8,7 +8,18 @@ from torch import Tensor
 from pruning.graph import INPUT, Tap
 from pruning.masks import Masks
 from pruning.problem import Problem
-from theory.calculus import Scalar, Tensors, conserved, conserved_of, drawn, gradient, objective_of, plus, times
+from theory.calculus import (
+    Scalar,
+    Tensors,
+    conserved,
+    conserved_of,
+    drawn,
+    gradient,
+    hessian_times,
+    objective_of,
+    plus,
+    times,
+)
 from theory.case import Case
 from theory.impostors.objectives import gauss_newton, quantised
 from theory.law import Balances, Grade, Subject, law
@@ -44,17 +55,19 @@ def _lookahead(value: Scalar, at: dict[str, Tensor], steps: int) -> list[Tensors
     largest = torch.stack([g.abs().amax() for g in gradient(value, at).values()]).amax()
     rate = LONGEST / torch.where(largest > 0, largest, 1)
 
-    def last(start: dict[str, Tensor], offsets: list[dict[str, Tensor]]) -> tuple[Tensor, list[dict[str, Tensor]]]:
-        p, met = start, []
-        for offset in offsets:
-            met.append(gradient(value, p))
-            p = plus([p, {n: -rate * g for n, g in met[-1].items()}, offset])
-        return value(p), met
+    def less(p: Tensors, step: Tensors) -> dict[str, Tensor]:
+        return {n: p[n] - rate * step[n] for n in p}
 
-    still = [{n: torch.zeros_like(t) for n, t in at.items()} for _ in range(steps)]
-    (first, later), met = torch.func.grad(last, argnums=(0, 1), has_aux=True)(at, still)
-    corrections = [{n: -2 * rate * g[n] * adjoint[n] for n in g} for g, adjoint in zip(met, later, strict=True)]
-    return [times(at, first), *corrections]
+    path, met = [at], list[Tensors]()
+    for _ in range(steps):
+        met.append(gradient(value, path[-1]))
+        path.append(less(path[-1], met[-1]))
+
+    adjoint, corrections = gradient(value, path.pop()), list[Tensors]()  # back by hand: one step's graph at a time
+    for here, g in zip(reversed(path), reversed(met), strict=True):
+        corrections.append({n: -2 * rate * g[n] * adjoint[n] for n in g})
+        adjoint = less(adjoint, hessian_times(value, here, adjoint))
+    return [times(at, adjoint), *corrections]
 
 
 @law(
