@@ -51,7 +51,14 @@ class Node:
 
     def values(self) -> list[str]:
         """Names of the values read."""
-        return [a.name for a in leaves([self.args, [a for _, a in self.kwargs]]) if isinstance(a, Value)]
+        return [a.name for a in self._leaves() if isinstance(a, Value)]
+
+    def parameters(self) -> list[str]:
+        """Names of the parameters, buffers and constants read."""
+        return [a.name for a in self._leaves() if isinstance(a, Param)]
+
+    def _leaves(self) -> list[object]:
+        return list(leaves([self.args, [a for _, a in self.kwargs]]))
 
     def run(self, values: Tensors, params: Tensors, read: Read | None = None) -> Tensor:
         """The operator applied to its arguments; `read` sees, and may replace, each value it reads, in order."""

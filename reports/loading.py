@@ -188,7 +188,7 @@ def _model_and_example(reference: str, seed: int, classes: int | None) -> tuple[
         if reference not in built_in_models():
             raise UsageError(
                 f"there is no model {reference!r}; built in are {', '.join(sorted(built_in_models()))}; "
-                "yours is named as module:factory, which returns (model, example_inputs)"
+                "yours is named as module:factory, which returns (model, example input)"
             )
         return make(reference, seed, classes)
     if classes is not None:
@@ -201,11 +201,11 @@ def _model_and_example(reference: str, seed: int, classes: int | None) -> tuple[
     except (Exception, SystemExit) as error:
         raise UsageError(f"the factory {reference} raised {type(error).__name__}: {error}") from error
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], nn.Module)):
-        raise UsageError(f"the factory {reference} returned {_kind(made)}, wanted (model, example_inputs)")
+        raise UsageError(f"the factory {reference} returned {_kind(made)}, wanted (model, example input)")
     example = made[1][0] if isinstance(made[1], (tuple, list)) and len(made[1]) == 1 else made[1]
     if not isinstance(example, Tensor) or example.dim() < 2:
         raise UsageError(
-            f"the example inputs of {reference} are {_kind(example)}, wanted one tensor (batch, ...): "
+            f"the example input of {reference} is {_kind(example)}, wanted one tensor (batch, ...): "
             "a model of several inputs is wrapped in one that holds the others"
         )
     return made[0], example

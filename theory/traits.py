@@ -5,7 +5,10 @@ from enum import StrEnum
 
 import torch
 
-from pruning.graph import Edge, Graph, Junction, Node, Param, leaves
+from pruning.graph import Edge, Graph, Junction
+
+MOST = 3_000  # weights of a network that is pruned over and over
+MOST_IN_FRACTIONS = 400
 
 
 class Trait(StrEnum):
@@ -18,12 +21,12 @@ class Trait(StrEnum):
     GENERIC = "real-valued weights: no exact ties or cancellations"
     LINEAR = "two linear layers with nothing between them"
     SOFTMAX = "a linear layer last, its parameters its own, and its outputs compared by cross-entropy"
-    SMALL = "at most 3,000 weights: the law prunes slowly"
-    TINY = "at most 400 weights: the law sums in exact fractions"
+    SMALL = f"at most {MOST:,} weights: the law prunes slowly"
+    TINY = f"at most {MOST_IN_FRACTIONS} weights: the law sums in exact fractions"
     WRITTEN = "a network of a family, written out for the oracle that sums over its paths"
 
 
-LARGEST = {Trait.SMALL: 3_000, Trait.TINY: 400}  # weights, as the two say
+LARGEST = {Trait.SMALL: MOST, Trait.TINY: MOST_IN_FRACTIONS}  # weights
 
 
 def traits_of(graph: Graph) -> set[Trait]:
@@ -55,9 +58,5 @@ def last_layer(graph: Graph) -> Edge | None:
     Nor is one that shares a parameter: a slope by that is of all its uses.
     """
     found = (e for e in graph.edges if e.node.name == graph.output and len(e.shape) == 2)
-    uses = Counter(name for node in graph.nodes for name in _parameters(node))
-    return next((e for e in found if all(uses[p] == 1 for p in _parameters(e.node))), None)
-
-
-def _parameters(node: Node) -> list[str]:
-    return [a.name for a in leaves([node.args, [a for _, a in node.kwargs]]) if isinstance(a, Param)]
+    uses = Counter(name for node in graph.nodes for name in node.parameters())
+    return next((e for e in found if all(uses[p] == 1 for p in e.node.parameters())), None)

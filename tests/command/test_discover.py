@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_laws(run: Run) -> None:
     [
         (("nonsense",), "there is no pruner or model 'nonsense'"),
         (("absent.py:thing",), "there is no file 'absent.py'"),
-        (("mine.py:number",), "wanted (model, example_inputs)|can't be|raised"),
+        (("mine.py:number",), "wanted (model, example input)|can't be|raised"),
         (("mine.py:no_layers",), "no prunable layer"),
         (("mine.py:quitting_model",), "raised SystemExit"),
         (("mine.py:small", "--device", "nonsense"), "the device 'nonsense' can't be used here"),

@@ -90,7 +90,7 @@ def test_a_broken_contract_fails_without_a_traceback(run: Run, pruner: str, said
         (("synflow", "--model", "mine.py:infinite_weights"), "NaN or infinite"),
         (("synflow", "--model", "mine.py:waves"), "gives torch.complex"),
         (("synflow", "--model", "mine.py:no_layers", "--model", "nonsense"), "; there is no model 'nonsense'"),
-        (("synflow", "--model", "mine.py:not_a_model"), "returned (int, int), wanted (model, example_inputs)"),
+        (("synflow", "--model", "mine.py:not_a_model"), "returned (int, int), wanted (model, example input)"),
         (("synflow", "--model", "mine.py:small", "--data", "mine.py:not_data"), "wanted (inputs, targets, loss)"),
         (("synflow", "synflow"), "two of the pruners are named 'synflow'"),
         (("--nonsense",), "--nonsense"),

@@ -15,7 +15,6 @@ from pruning.problem import Problem
 from theory.networks.batch import Batch, batch_of
 from theory.networks.family import normals
 from theory.networks.shape import Shape
-from theory.nodes.ways import parameters_of
 from theory.verify import Model, batch_of_model
 
 
@@ -76,7 +75,7 @@ class Architecture:
 
 
 def _read_in_order(network: Network) -> dict[str, None]:
-    return dict.fromkeys(name for node in network.graph.nodes for name in parameters_of(node))
+    return dict.fromkeys(name for node in network.graph.nodes for name in node.parameters())
 
 
 def _parameter(t: Tensor, size: int, source: torch.Generator) -> Tensor:

@@ -13,7 +13,7 @@ from theory.impostors import modules as impostors
 from theory.law import Balances, Grade, Subject, folklore, law
 from theory.networks import smallest
 from theory.nodes.local import Local, Point, balanced, located, total
-from theory.nodes.ways import map_of, parameter, parameters_of
+from theory.nodes.ways import map_of, parameter
 from theory.subjects import the_loss
 
 ORDER = (Grade.ORDER,)
@@ -34,14 +34,14 @@ class Computed:
     @property
     def parameters(self) -> list[str | None]:
         """Those of the weight, and the bias."""
-        return [*parameters_of(self.node), parameter(self.linear, 2)]
+        return [*self.node.parameters(), parameter(self.linear, 2)]
 
 
 def _computed(case: Case, kind: str) -> Iterator[Computed]:
     known = map_of(case.graph)
     for node in case.graph.nodes:
         readers = known.readers[node.name]
-        own = all(known.reads[p] == 1 for p in parameters_of(node))
+        own = all(known.reads[p] == 1 for p in node.parameters())
         if node.kind == kind and own and len(readers) == 1 and readers[0].kind == "linear":
             yield Computed(node, readers[0])
 

@@ -14,7 +14,7 @@ from theory.law import Balances, Grade, Subject, folklore, law
 from theory.networks import smallest
 from theory.networks.outside import tanh_net
 from theory.nodes.local import Local, Point, balanced, located, total
-from theory.nodes.ways import added, map_of, parameters_of, passes
+from theory.nodes.ways import added, map_of, passes
 from theory.subjects import the_loss
 
 LEMMA = "Euler's identity, operator by operator"
@@ -165,7 +165,7 @@ def products(case: Case) -> Iterator[Balances]:
 
 def _at_products(case: Case, alone: bool = True) -> Iterator[Balances]:
     found = (n for n in case.graph.nodes if n.kind in ("mul", "matmul", "bmm") and len(n.values()) == 2)
-    for site, local in located(case, [Operator(n) for n in found if not parameters_of(n)]):
+    for site, local in located(case, [Operator(n) for n in found if not n.parameters()]):
         out, flows = local.flow(site.node.name), [local.flow(p) for p in site.uses]
         for flow in flows if alone else [flows[0].flatten(1).sum(1) + flows[1].flatten(1).sum(1)]:
             size = total(flow.abs()) + total(out.abs())

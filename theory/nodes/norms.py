@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pruning.graph import Graph, Node, Value
 from theory.nodes.local import Local, Point, Use
-from theory.nodes.ways import Map, argument, map_of, parameter, parameters_of
+from theory.nodes.ways import Map, argument, map_of, parameter
 
 # positions of gain, shift and eps among the arguments, and the eps that is meant where none is given
 _KINDS: dict[str, tuple[int, int | None, int, float | None]] = {
@@ -175,8 +175,8 @@ def _gained(node: Node, known: Map) -> tuple[Node, str | None]:
         if reader.kind in ("type_as", "to"):
             found = _gained(reader, known)
             return found if found[1] else (node, None)
-        if reader.kind == "mul" and len(parameters_of(reader)) == 1:
-            return reader, parameters_of(reader)[0]
+        if reader.kind == "mul" and len(reader.parameters()) == 1:
+            return reader, reader.parameters()[0]
     return node, None
 
 
@@ -204,10 +204,10 @@ def affines_of(graph: Graph) -> Iterator[Affine]:
     """Every product by a parameter whose only reader adds one of the same shape."""
     known = map_of(graph)
     for node in graph.nodes:
-        scale, readers = parameters_of(node), known.readers[node.name]
+        scale, readers = node.parameters(), known.readers[node.name]
         if node.kind != "mul" or len(scale) != 1 or len(node.values()) != 1 or len(readers) != 1:
             continue
-        shift = parameters_of(readers[0])
+        shift = readers[0].parameters()
         own = len(shift) == 1 and known.reads[scale[0]] == known.reads[shift[0]] == 1
         if readers[0].kind == "add" and own and len(readers[0].values()) == 1:
             yield Affine(node, readers[0], scale[0], shift[0])

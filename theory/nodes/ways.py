@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pruning.graph import Edge, Graph, Node, Param, Value, leaves
+from pruning.graph import Edge, Graph, Node, Param, Value
 from theory.case import Case
 
 _MOVES = {
@@ -47,13 +47,8 @@ def map_of(graph: Graph) -> Map:
         for name in node.values():
             readers[name].append(node)
     readers[graph.output].append(Node("", max, (), ""))
-    reads = Counter(name for node in graph.nodes for name in parameters_of(node))
+    reads = Counter(name for node in graph.nodes for name in node.parameters())
     return Map({n.name: n for n in graph.nodes}, readers, reads, {e.node.name: e for e in graph.edges})
-
-
-def parameters_of(node: Node) -> list[str]:
-    """Names of the parameters that a node reads."""
-    return [a.name for a in leaves([node.args, [a for _, a in node.kwargs]]) if isinstance(a, Param)]
 
 
 def argument(node: Node, position: int) -> object:
@@ -88,18 +83,18 @@ def passes(node: Node) -> bool:
         return not (constant and value)
     if node.kind == "to":
         return count == 1 and getattr(argument(node, 1), "is_floating_point", True)
-    if node.kind in _MOVES - _SUMS and parameters_of(node):
+    if node.kind in _MOVES - _SUMS and node.parameters():
         return False  # it repeats a parameter, as often as there are samples
     return node.kind in _MOVES | _POOLS | _BENDS | _SUMS | _ASIDE
 
 
 def added(node: Node) -> list[str]:
     """Parameters that an operator adds to the values, or sets beside them."""
-    return parameters_of(node) if node.kind in _SUMS else []
+    return node.parameters() if node.kind in _SUMS else []
 
 
 def _moves_alone(node: Node) -> bool:
-    scales = node.kind in ("mul", "div") and not parameters_of(node)
+    scales = node.kind in ("mul", "div") and not node.parameters()
     return node.kind in _MOVES or scales or node.kind in ("type_as", "to", "dropout")
 
 

@@ -11,7 +11,7 @@ from pruning.graph import Graph, Node, Role
 from theory.case import Case
 from theory.discovery.stated.terms import Terms, Use, balanced_but_for, chosen_units, unit_terms
 from theory.nodes.norms import norms_of
-from theory.nodes.ways import added, map_of, parameters_of, passes, way_to
+from theory.nodes.ways import added, map_of, passes, way_to
 
 # the saliency of their parameters enters units, and nothing that enters before them goes through
 _STARTS = {"embedding", "layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm"}
@@ -87,7 +87,7 @@ def _before(graph: Graph, node: Node) -> set[str] | None:
         found.add(made.name)
         starts = made.name in known.edges or made.kind in _STARTS
         if not starts:
-            if not passes(made) or set(parameters_of(made)) - set(added(made)):
+            if not passes(made) or set(made.parameters()) - set(added(made)):
                 return None
             todo += made.values()
     reached = [reader.name for name in found for reader in known.readers[name]]

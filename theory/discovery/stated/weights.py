@@ -10,7 +10,7 @@ from pruning.graph import Node, Value
 from theory.case import Case
 from theory.discovery.stated.terms import Terms, balanced_but_for, chosen_units, unit_terms
 from theory.nodes.heads import way_edge
-from theory.nodes.ways import axis_of, channels, parameters_of, shapes_of, way_on
+from theory.nodes.ways import axis_of, channels, shapes_of, way_on
 
 UNKNOWN = "is not known to be positively homogeneous"
 
@@ -34,7 +34,7 @@ def _id(made: Node) -> str:
 
 def _of_degree_zero(case: Case, user: Node, made: Node) -> Iterator[Terms]:
     """S(v) = 0 per row of a weight norm; S(W) = 0 as a whole of a spectral norm."""
-    name = parameters_of(made)[0]
+    name = made.parameters()[0]
     ones = torch.ones(case.batch.fixed[name].shape[1:]).double()
     rows = range(len(ones)) if made.kind == "weight_normed" else [None]
     for row in rows:
@@ -50,7 +50,7 @@ def _passed_through(case: Case, user: Node, made: Node, read: dict[int, str], ex
     fed = {u for made in read.values() for u in torch.unique(graph.places[made]).tolist()}  # that law says it below
     if not fed & set(start) and balanced_but_for(graph, start, excused):
         yield unit_terms(graph, chosen_units(graph, start), id, "", flows={user.name: -1.0})
-    gain = parameters_of(made)[1] if made.kind == "weight_normed" else None
+    gain = made.parameters()[1] if made.kind == "weight_normed" else None
     if gain is not None:
         gains = {(made.name, gain): torch.ones(case.batch.fixed[gain].shape[1:]).double()}
         yield Terms(id, "", rest=gains, flows={user.name: -1.0})
@@ -65,7 +65,7 @@ def _passed_through(case: Case, user: Node, made: Node, read: dict[int, str], ex
         )
         rows = torch.tensor([end.index(u) for u in units])
         mask = torch.zeros(len(end)).double().index_fill(0, rows, 1)
-        rest = {**here.rest, **{(user.name, b): mask for b in parameters_of(user)}}
+        rest = {**here.rest, **{(user.name, b): mask for b in user.parameters()}}
         flows = {**here.flows, **({user.name: 1.0} if gain is None else {})}
         if gain is not None:
             rest[made.name, gain] = mask.unsqueeze(1)
@@ -84,6 +84,6 @@ def _read_by_one(case: Case, user: Node, made: Node, gain: str) -> Iterator[Term
         return
     for row in range(len(case.batch.fixed[gain][0])):
         mask = (torch.arange(len(case.batch.fixed[gain][0])) == row).double()
-        rest = {(made.name, gain): mask.unsqueeze(1), **{(user.name, b): mask for b in parameters_of(user)}}
+        rest = {(made.name, gain): mask.unsqueeze(1), **{(user.name, b): mask for b in user.parameters()}}
         words = f"{user.where}: gain and bias of row {row} = what leaves"
         yield Terms(_id(made), words, out={edge.node.name: -(numbers[:, 0] == row).double()}, rest=rest, site=user.name)
