@@ -20,10 +20,11 @@ from pruning.network import Network
 from pruning.problem import LOSSES, Probe, Problem
 from pruning.pruner import Pruner, State
 from pruning.schedule import exponential
-from theory.flow import Flow, UnreadableFlow, measure_flow, path_roundings
+from theory.flow import Flow, measure_flow
 from theory.networks.batch import Batch
 from theory.numerics import Bound, gamma, largest_integer, least_magnitude
 from theory.optype import types_of
+from theory.roundings import UnreadableFlow, path_roundings
 from theory.shaking import shaken
 from theory.subjects import Stepper, the_loss
 from theory.traits import LARGEST, Trait, last_layer, traits_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pruning.graph import INPUT, Edge, Graph, Junction, Node, Param, Source
+from pruning.graph import INPUT, Edge, Graph, Node, Param, Source
 from pruning.masks import Tensors
 from theory.numerics import eta, gamma, largest_integer, least_magnitude
+from theory.roundings import UnreadableFlow, extra_uses, only_sums, roundings
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,6 @@ class Flow:
 Tapped = Callable[[Tensors, Callable[[str, Tensor], Tensor]], Tensor]
 
 
-class UnreadableFlow(ValueError):
-    """An objective that does not run the network exactly once: there is no one flow to read."""
-
-
 def measure_flow(graph: Graph, weights: Tensors, fixed: Tensors, objective: Tapped) -> Flow:
     """The flow of an objective through a network, with the bound on what rounding does to each balance.
 
@@ -75,7 +71,7 @@ def measure_flow(graph: Graph, weights: Tensors, fixed: Tensors, objective: Tapp
       differs from sum a d over the unit's inputs by at most gamma_{m + c_out m + B + 1} T_out.
       In between every operator passes on sum d a. Those that move entries, relu, and max that chooses
       each entry once, do so exactly; every other one rounds k times, forward and backward (see
-      _roundings), each time by u times the absolute flow |d||a| through it (see _through).
+      roundings), each time by u times the absolute flow |d||a| through it (see _through).
       f: each further use of a value adds one rounding to its cotangent, each further weight or bias of
       the unit one to the law's sums; a bias also one to z. What these round is the absolute flow of a
       value, which moves, relu and max pass on undiminished, so it is that of operators that round or
@@ -175,7 +171,7 @@ class _Reader:
             terms = self.slopes[source.node.name].numel() // source.units.numel() + self._fan_in(source) + entries
             mass, bound = mass + t, bound + t * gamma(terms + 2 + further, self.dtype) + eta(self.dtype) * entries
         for node in self.graph.nodes:
-            k = _roundings(node, self.values) if node.name in self.slopes and node.name not in self.absolute else 0
+            k = roundings(node, self.values) if node.name in self.slopes and node.name not in self.absolute else 0
             if k:
                 bound = bound + self._through(node) * gamma(k + further, self.dtype)
                 bound = bound + eta(self.dtype) * k * around
@@ -227,7 +223,7 @@ class _Reader:
         return terms.sum(), terms.abs().sum() * gamma(terms.numel() + 1, self.dtype)
 
     def _exact(self, total: Tensor) -> Tensor:
-        plain = all(_only_sums(n) or _roundings(n, self.values) == 0 for n in self._inner())
+        plain = all(only_sums(n) or roundings(n, self.values) == 0 for n in self._inner())
         if not plain or self.graph.objections:
             return torch.zeros_like(total, dtype=torch.bool)
         constants = [t for t in self.fixed.values() if t.is_floating_point()]
@@ -247,9 +243,9 @@ class _Reader:
 
     def _spread(self) -> int:
         """From how many places at most an operator sums the cotangents of one entry."""
-        sums = [node for node in self._inner() if _only_sums(node)]
+        sums = [node for node in self._inner() if only_sums(node)]
         wide = [self.values[n.name].numel() // self.values[v].numel() for n in sums for v in n.values()]
-        return max([1, *wide, *(_roundings(n, self.values) + 1 for n in sums)])
+        return max([1, *wide, *(roundings(n, self.values) + 1 for n in sums)])
 
     def _source(self, source: Source) -> Tensor:
         """|b| sum |d| per unit; 0 where the objective does not read the bias."""
@@ -284,100 +280,6 @@ def _aligned(source: Source, slopes: Tensor) -> tuple[int, ...]:
 
 def _further(graph: Graph) -> Tensor:
     """f: further uses of a value, and further weights and biases of a unit, which the law and the pass both add."""
-    joined = [len(j.incoming) + len(j.outgoing) + 2 * len(j.sources) + _extra_uses(graph, j) for j in graph.junctions]
+    joined = [len(j.incoming) + len(j.outgoing) + 2 * len(j.sources) + extra_uses(graph, j) for j in graph.junctions]
     counts = torch.tensor([j.units for j in graph.junctions])
     return torch.tensor(joined).repeat_interleave(counts, output_size=graph.units)
-
-
-def _extra_uses(graph: Graph, junction: Junction) -> int:
-    inside = set(junction.values)
-    uses = [name for node in graph.nodes for name in node.values() if name in inside]
-    return len(uses) - len(set(uses))
-
-
-def _only_sums(node: Node) -> bool:
-    """Whether all that an operator could round are sums, which of integers are exact."""
-    return node.kind in {"add", "sub"} | _COPIES or node.kind.startswith("max_pool")
-
-
-# operators that move entries, each to at most one place, or change them without rounding
-_MOVES = {
-    "view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "unsqueeze", "squeeze", "slice", "select",
-    "narrow", "split", "split_with_sizes", "chunk", "unbind", "getitem", "cat", "stack", "flip", "roll", "movedim",
-    "swapaxes", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "constant_pad_nd", "_unsafe_view", "clone",
-    "alias", "contiguous", "relu", "abs", "neg", "dropout", "feature_dropout", "threshold", "hardshrink", "clamp",
-    "clamp_min", "where", "masked_fill",
-}  # fmt: skip
-# and those that may copy one to several places
-_COPIES = {
-    "expand", "repeat", "repeat_interleave", "pad", "unfold", "upsample_nearest1d", "upsample_nearest2d",
-    "upsample_nearest3d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
-}  # fmt: skip
-
-
-def _roundings(node: Node, values: Tensors) -> int:
-    """Roundings that an operator without weights adds to a unit's flow, forward and backward together.
-
-    Raises UnreadableFlow for an operator whose roundings were not counted.
-    """
-    kind, operands = node.kind, node.values()
-    if kind in _MOVES:
-        return 0
-    if not operands or operands[0] not in values:
-        raise UnreadableFlow(f"{node.where}: how {kind} rounds is not derived where it reads no one value")
-    x, y = values[operands[0]], values[node.name]
-    if kind in _COPIES:
-        return _most_copies(node, values) - 1
-    if kind in ("leaky_relu", "prelu") or (kind in ("mul", "div", "add", "sub") and not node.kwargs):
-        return 1 + max(
-            y.numel() // max(values[n].numel(), 1) for n in operands
-        )  # of what is broadcast, slopes are summed
-    if kind.startswith(("max_pool", "avg_pool")):
-        rank = int(kind[-2])
-        window, stride = _sides(node, 1, rank, None), _sides(node, 2, rank, 1)
-        apart = kind.startswith("avg") or len(node.args) < 5 or set(_sides(node, 4, rank, None)) == {1}
-        overlap = math.prod(-(-w // s) if apart else w for w, s in zip(window, stride, strict=True))
-        if kind.startswith("max"):
-            return 0 if overlap == 1 else overlap
-        return math.prod(window) + overlap + 2
-    if kind in ("mean", "sum"):
-        return x.numel() // y.numel() + 2
-    if kind.startswith("adaptive_avg_pool"):
-        sides = [(a // b + 2, b // a + 2) for a, b in zip(x.shape[2:], y.shape[2:], strict=True)]
-        return 2 + math.prod(a for a, _ in sides) + math.prod(b for _, b in sides)
-    raise UnreadableFlow(f"{node.where}: how {kind} rounds is not derived")
-
-
-def _most_copies(node: Node, values: Tensors) -> int:
-    """To how many places an entry goes at most."""
-    name = node.values()[0]
-    x = values[name]
-    numbers = torch.arange(1, x.numel() + 1, dtype=torch.float64).reshape(x.shape)
-    made = node.run({**values, name: numbers}, {}).long().flatten()
-    return int(torch.bincount(made[made > 0]).max())
-
-
-def _sides(node: Node, position: int, rank: int, same_as: int | None) -> list[int]:
-    sides = node.args[position] if len(node.args) > position else []
-    if not sides and same_as is not None:
-        return _sides(node, same_as, rank, None)
-    assert isinstance(sides, (list, tuple))
-    return [int(s) for s in sides] if len(sides) == rank else [int(sides[0])] * rank
-
-
-def path_roundings(graph: Graph, shapes: Tensors) -> int:
-    """K: roundings on the longest way through a network whose terms are all nonnegative.
-
-    Nothing cancels there, so R, and every score after a backward pass, has a relative error below
-    gamma_K: the forward sums, the backward sums, the sum over samples and positions, and R's own.
-    shapes: the value of each node, for its size.
-    """
-    k = 2
-    weighted = {edge.node.name for edge in graph.edges}
-    for edge in graph.edges:
-        made = shapes[edge.node.name]
-        k += edge.fan_in * edge.channels_per_head + edge.fan_out * edge.channels_per_tail
-        k += made.numel() // max(len(edge.heads), 1) + 3
-    k += sum(_extra_uses(graph, junction) for junction in graph.junctions)
-    k += sum(2 * _roundings(n, shapes) for n in graph.nodes if n.name not in weighted and n.name in shapes)
-    return k + shapes[graph.output].numel()
