@@ -350,7 +350,9 @@ def _print_table(columns: list[str], rows: Iterable[list[Any]]) -> None:
 
 def _note_objections(name: str, network: Any) -> None:
     """Say which parts of a model the laws can't speak of, and which of its layers are not counted."""
-    shown = [*network.turns, *network.graph.objections]
+    from reports.inspection import alike
+
+    shown = alike([*network.turns, *network.graph.objections])
     for text in shown[:5]:
         _note(f"{name}: {text}")
     if len(shown) > 5:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -114,13 +115,35 @@ def inspection_text(found: dict[str, Any], most: int = 12) -> str:
         ("units that may not balance", found["objections"]),
     ):
         if lines:
-            more = f"  and {len(lines) - most} more (--json has all)\n" if len(lines) > most else ""
-            text += f"{title}:\n" + "".join(f"  {line}\n" for line in lines[:most]) + more + "\n"
+            told = alike(lines)
+            more = f"  and {len(told) - most} more (--json has all)\n" if len(told) > most else ""
+            text += f"{title}:\n" + "".join(f"  {line}\n" for line in told[:most]) + more + "\n"
     applying = [law for law in found["laws"] if law["applies"]]
     way = ", the way that it goes on its example" if found["turns"] else ""
     text += f"laws whose hypotheses it meets{way}: {', '.join(_short(law) for law in applying)}\n"
     text += "  (* only at the sound units)\n" if any(law["partly"] for law in applying) else ""
     return text + "".join(f"not {', '.join(ids)}: {reason}\n" for reason, ids in reasons(found).items())
+
+
+def alike(lines: Sequence[str]) -> list[str]:
+    """Lines that differ in a number alone, as those of repeated blocks do, said once: h.{0..11}.mlp."""
+    rows = [re.split(r"(\d+)", line) for line in lines]  # numbers at the odd places
+    for place in range(1, max(map(len, rows), default=0), 2):
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for row in rows:
+            rest = row[:place] + ["" for _ in row[place : place + 1]] + row[place + 1 :]
+            groups.setdefault(tuple(rest), []).extend(row[place : place + 1])
+        rows = [[*rest[:place], *_span(numbers), *rest[place + 1 :]] for rest, numbers in groups.items()]
+    return ["".join(row) for row in rows]
+
+
+def _span(numbers: Sequence[str]) -> list[str]:
+    """At most one text: what is to stand in place of the numbers."""
+    own = list(dict.fromkeys(numbers))
+    if len(own) < 2:
+        return own
+    running = own == [str(n) for n in range(int(own[0]), int(own[-1]) + 1)]
+    return [f"{{{own[0]}..{own[-1]}}}" if running else f"{{{','.join(own)}}}"]
 
 
 def reasons(found: dict[str, Any]) -> dict[str, list[str]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from reports.blocks import Block, Column, Facts, Fold, Line, Section, Span, Table, Text
-from reports.inspection import READING, reasons, sound, type_of
+from reports.inspection import READING, alike, reasons, sound, type_of
+from reports.pairs import counted
 from theory.verdict import Run
 
 PARTLY = "has units that may not balance: applied at the sound ones alone"
@@ -33,8 +34,8 @@ def _map(found: dict[str, Any]) -> Fold:
         ("Where degree, monotony or convexity is lost", found["lost"]),
     ):
         if lines:
-            table = Table(name, (Column("Module"), Column("Why")), tuple(_placed(line) for line in lines))
-            blocks.append(Fold(f"{name}: {len(lines)} places", (table,)))
+            table = Table(name, (Column("Module"), Column("Why")), tuple(_placed(line) for line in alike(lines)))
+            blocks.append(Fold(f"{name}: {counted(len(lines), 'place')}", (table,)))
     rows = tuple((Span(m["where"], "code"), " ".join(m["operators"]), type_of(m), sound(m)) for m in found["modules"])
     columns = Column("Module"), Column("Operators"), Column("Type"), Column("Sound units", True)
     modules = Table("Modules in the order in which they run", columns, rows, detail=True)

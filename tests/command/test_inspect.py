@@ -9,7 +9,7 @@ from conftest import Run
 
 from pruning.problem import Problem, squared_error
 from pruning.trace import trace
-from reports.inspection import NOTHING, speaks
+from reports.inspection import NOTHING, alike, speaks
 from theory.case import Case
 from theory.law import Subject
 from theory.laws import catalogue
@@ -44,6 +44,15 @@ def test_a_small_chain_meets_what_laws_ask_of_size(run: Run) -> None:
 def test_parameters_that_are_not_pruned_are_named(run: Run) -> None:
     assert record(run, "mine.py:indices")["unpruned"] == ["0.weight: read by embedding"]
     assert "parameters that are not pruned:\n  0.weight: read by embedding\n" in run("inspect", "mine.py:indices").out
+
+
+def test_what_repeated_blocks_say_is_said_once() -> None:
+    assert alike(["h.0.a: x", "h.0.b: y", "h.1.a: x", "h.1.b: y", "h.3.a: x", "c: d", "c: 5 of 7"]) == [
+        "h.{0,1,3}.a: x", "h.{0..1}.b: y", "c: d", "c: 5 of 7",
+    ]  # fmt: skip
+    stages = [f"s.{s}.l.{block}: x" for s, blocks in enumerate((3, 4, 6, 3)) for block in range(blocks)]
+    assert alike(stages) == ["s.{0..3}.l.{0..2}: x", "s.{1..2}.l.3: x", "s.2.l.{4..5}: x"]
+    assert alike(["1: x", "1: x"]) == ["1: x"] and alike([]) == []
 
 
 def test_what_is_lost_is_named_with_its_module(run: Run) -> None:
