@@ -1,8 +1,12 @@
-"""Errors: of models that can't be scored, and those of other code, retold in one line."""
+"""Errors: of models that can't be scored, of users, and those of other code, retold in one line."""
 
 
 class ModelError(ValueError):
     """A model that can't be scored, with the reason and what to do."""
+
+
+class UsageError(Exception):
+    """What the user asked for can't be done; the message says what was got, what was wanted and what to do."""
 
 
 def retold(error: BaseException) -> str:

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pruning.errors import UsageError
 from reports.live import Live
 from theory.verdict import Run
 
@@ -69,8 +70,10 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check the laws for pruners on random networks and, with --model, along a pruning run of a full-size one."""
+    from pruning.references import load_device, load_pruner
     from reports import files, loading, terminal
     from reports.record import to_json
+    from theory.laws import laws_named
     from theory.networks import built_in as families
     from theory.sidebyside import processors
     from theory.verify import Model, budget_for
@@ -78,8 +81,8 @@ def verify(
     from theory.witnesses import load_corpus
 
     references = pruners or _default_pruners()
-    loaded = [loading.load_pruner(name, claim or []) for name in references]
-    chosen, where = loading.load_laws(laws or []), loading.load_device(device)
+    loaded = [load_pruner(name, claim or []) for name in references]
+    chosen, where = laws_named(laws or []), load_device(device)
     others = loading.other_subjects(chosen) if laws or not pruners else []
     budget = _usage(lambda: budget_for(examples, seed))
     _refuse_twins([pruner.name for pruner, _ in loaded])
@@ -134,10 +137,11 @@ def prune(
     from pruning.engine import ScoreError
     from pruning.engine import prune as run_pruning
     from pruning.maskfile import save_masks
+    from pruning.references import load_device, load_pruner
     from reports import files, loading, pruning_run, terminal
 
-    method, _ = loading.load_pruner(pruner, [])
-    problem = loading.load_model(model, seed, loading.load_device(device), data, classes)
+    method, _ = load_pruner(pruner, [])
+    problem = loading.load_model(model, seed, load_device(device), data, classes)
     count = (1 if schedule == "one-shot" else method.rounds) if rounds is None else rounds
     plan = _usage(lambda: pruning_run.planned(problem, compression, schedule, count))
     if out is not None:
@@ -174,13 +178,14 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Say what the theory can say of a model: each operator's type, the units that balance, the laws that apply."""
+    from pruning.references import load_device
     from reports import loading
     from reports.inspection import inspection, inspection_text
 
     live = Live()
     with live, redirect_stdout(sys.stderr):
         live.step(f"tracing {model}", 0, 1)
-        found = inspection(model, loading.load_model(model, seed, loading.load_device("cpu"), None, classes))
+        found = inspection(model, loading.load_model(model, seed, load_device("cpu"), None, classes))
     if as_json:
         return _print_json(found)
     sys.stdout.write(inspection_text(found))
@@ -209,13 +214,13 @@ def discover(
     loss; parameters, inputs and targets are drawn anew for each sample, so a law is one of the architecture.
     """
     from pruning.engine import ScoreError
-    from reports import loading
+    from pruning.references import load_device
     from reports.discovered import discovered, discovered_text
 
     live = Live()
     try:
         with live, redirect_stdout(sys.stderr):
-            found = discovered(name, seed, loading.load_device(device), data, classes, live.step)
+            found = discovered(name, seed, load_device(device), data, classes, live.step)
     except ScoreError as error:
         _note(str(error))
         raise typer.Exit(FAILED) from None
@@ -259,9 +264,10 @@ def list_(
 @app.command()
 def explain(name: Annotated[str, typer.Argument(metavar="LAW", help="A law's name or id.")]) -> None:
     """Say what a law states, when it holds, where it comes from, and show a network that breaks it."""
-    from reports import loading, terminal
+    from reports import terminal
+    from theory.laws import laws_named
 
-    law = next(iter(loading.load_laws([name]).values()))
+    law = next(iter(laws_named([name]).values()))
     sys.stdout.write(terminal.explanation(law))
 
 
@@ -274,11 +280,12 @@ def repro(
 ) -> None:
     """Run a witness again, from its own text: exit 1 where it still breaks its law, 0 where it no longer does."""
     from reports import files, loading, terminal
+    from theory.laws import laws_named
     from theory.search import replay
     from theory.verdict import Outcome
 
     record = files.read_witness_named(witness)
-    law = next(iter(loading.load_laws([record.law]).values()))
+    law = next(iter(laws_named([record.law]).values()))
     method = loading.load_subject(pruner or record.pruner)
     verdict = replay(record, law, method)
     if verdict.outcome is Outcome.HELD:
@@ -318,8 +325,6 @@ def _default_pruners() -> list[str]:
 
 
 def _refuse_twins(names: list[str]) -> None:
-    from reports.loading import UsageError
-
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise UsageError(f"two of the pruners are named {twice[0]!r}; give one of them another name")
@@ -327,8 +332,6 @@ def _refuse_twins(names: list[str]) -> None:
 
 def _usage(make: Any) -> Any:
     """What `make` gives; its ValueError is the user's mistake."""
-    from reports.loading import UsageError
-
     try:
         return make()
     except ValueError as error:
@@ -365,8 +368,6 @@ def _note(text: str) -> None:
 
 def main() -> None:
     """Run the command; every way it can end has its exit status."""
-    from reports.loading import UsageError
-
     try:
         status = app(standalone_mode=False) or OK
         sys.stdout.flush()

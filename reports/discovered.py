@@ -13,9 +13,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from pruning.errors import UsageError
 from pruning.models import built_in as built_in_models
 from pruning.pruner import Pruner
 from pruning.pruners import built_in as built_in_pruners
+from pruning.references import load_object, load_pruner
 from reports import loading
 from theory.discovery.architecture import Architecture
 from theory.discovery.discover import Discovery, Progress, discover
@@ -62,7 +64,7 @@ def discovered(
     Raises UsageError for what is neither, ScoreError where a scorer fails.
     """
     if is_pruner(reference):
-        pruner, _ = loading.load_pruner(reference, [])
+        pruner, _ = load_pruner(reference, [])
         places = [Architecture.of_shape(name, shape) for name, shape in SMALL.items()]
         found = [_record(discover(place, pruner, seed, progress=progress)) for place in places]
         return {"subject": pruner.name, "kind": "pruner", "seed": seed, "architectures": found}
@@ -81,12 +83,12 @@ def is_pruner(reference: str) -> bool:
     if ":" not in reference:
         pruners, models = built_in_pruners(), built_in_models()
         if reference not in pruners and reference not in models:
-            raise loading.UsageError(
+            raise UsageError(
                 f"there is no pruner or model {reference!r}; built in are {', '.join(sorted(pruners))} and "
                 f"{', '.join(sorted(models))}; yours is named as package.module:object or file.py:object"
             )
         return reference in pruners
-    value = loading.load_object(reference)
+    value = load_object(reference)
     return isinstance(value, Pruner) or (callable(value) and not isinstance(value, type) and _asks(value))
 
 

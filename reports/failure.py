@@ -1,4 +1,4 @@
-"""A broken law in four lines: who claimed what, the law, the smallest network, where, and how to see it again."""
+"""Failures of a run: each in four lines, how to see it again, and which one shows a law best."""
 
 from __future__ import annotations
 
@@ -6,22 +6,14 @@ import shlex
 
 from reports.pairs import model_of, statement
 from theory.subjects import built_in as subjects
-from theory.verdict import Outcome, Run, Verdict, Witness
+from theory.telling import flat, four_lines, network_of
+from theory.verdict import Outcome, Run, Verdict
 from theory.witnesses import witness_name
 
 
 def message(run: Run, verdict: Verdict) -> str:
     """The four lines about one broken law, without colour and without a newline at the end."""
-    said = f"claims {verdict.claim!r} but breaks" if verdict.claimed else "breaks"
-    contract = "the contract " if verdict.contract else ""
-    head = f"{verdict.pruner} {said} {contract}{verdict.law}"
-    lines = [
-        flat(head),
-        f"  law      {flat(statement(run, verdict.law))}",
-        f"  network  {_network(run, verdict)}",
-        f"  where    {flat(verdict.where or 'not recorded')}    rerun: {rerun(run, verdict)}",
-    ]
-    return "\n".join(lines)
+    return four_lines(verdict, statement(run, verdict.law), _network(run, verdict), rerun(run, verdict))
 
 
 def rerun(run: Run, verdict: Verdict) -> str:
@@ -45,12 +37,6 @@ def _reference(run: Run, pruner: str) -> str:
     return next((str(p.get("reference") or pruner) for p in run.pruners if p["name"] == pruner), pruner)
 
 
-def size(witness: Witness) -> str:
-    """The shape of a witness, and what it was minimised from where that was larger."""
-    small = witness.minimised_from == witness.shape
-    return witness.shape if small else f"{witness.shape}, minimised from {witness.minimised_from}"
-
-
 def smallest(verdicts: list[Verdict]) -> Verdict:
     """The broken verdict that shows it best: with a witness, the shortest, and one that tells where it came from."""
 
@@ -61,14 +47,9 @@ def smallest(verdicts: list[Verdict]) -> Verdict:
     return min((v for v in verdicts if v.outcome is Outcome.BROKEN), key=plainness)
 
 
-def flat(text: str) -> str:
-    """Text on one line, without control characters."""
-    return " ".join("".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
-
-
 def _network(run: Run, verdict: Verdict) -> str:
     if verdict.witness:
-        return f"{flat(verdict.witness.network)}    ({flat(size(verdict.witness))})"
+        return network_of(verdict.witness)
     if model_of(run, verdict.ground):
         return f"{flat(verdict.ground)}    (a full-size model, not written out)"
     return f"one of {flat(verdict.ground)}    (no network alone shows it)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reports.loading import UsageError
+from pruning.errors import UsageError
 from reports.markdown import markdown
 from reports.page import html
 from reports.record import to_json
@@ -32,9 +32,15 @@ def prepare_file(path: Path) -> None:
 
 def write(run: Run, folder: Path) -> None:
     """run.json, report.html, report.md and witnesses/ in `folder`; each file appears whole or not at all."""
-    _put(folder / "run.json", to_json(run))
+    write_record(run, folder)
     _put(folder / "report.html", html(run))
     _put(folder / "report.md", markdown(run))
+
+
+def write_record(run: Run, folder: Path) -> None:
+    """run.json and witnesses/ alone. Raises UsageError where the folder can't be written to."""
+    prepare(folder)
+    _put(folder / "run.json", to_json(run))
     place = folder / "witnesses"
     place.mkdir(exist_ok=True)
     for witness in (v.witness for v in run.verdicts if v.witness):

@@ -139,7 +139,7 @@ def alike(lines: Sequence[str]) -> list[str]:
 
 def _span(numbers: Sequence[str]) -> list[str]:
     """At most one text: what is to stand in place of the numbers."""
-    own = list(dict.fromkeys(numbers))
+    own = sorted(dict.fromkeys(numbers), key=int)
     if len(own) < 2:
         return own
     running = own == [str(n) for n in range(int(own[0]), int(own[-1]) + 1)]

@@ -16,6 +16,7 @@ from theory.law import Law
 from theory.networks import built_in as built_in_families
 from theory.proofs import PROOFS, prove
 from theory.search import breaks_outside, refutes
+from theory.telling import network_of
 from theory.verdict import Outcome, Run, Standing, Verdict, Witness, overall, standing
 from theory.witnesses import load_corpus
 
@@ -91,11 +92,10 @@ def how_to_claim(pruner: str, run: Run) -> str:
 
 def failure_text(law: Law, pruner: str, witness: Witness, where: str) -> str:
     """What `repro` says of a failure that is still there."""
-    small = "" if witness.minimised_from == witness.shape else f", minimised from {witness.minimised_from}"
     return (
         f"{pruner} breaks {law.name}\n"
         f"  law      {law.statement} [{law.source}]\n"
-        f"  network  {witness.network}    ({witness.shape}{small})\n"
+        f"  network  {network_of(witness)}\n"
         f"  where    {where}\n"
     )
 

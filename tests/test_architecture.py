@@ -5,6 +5,7 @@ import graphlib
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,10 +86,10 @@ def test_the_entry_module_loads_the_standard_library_alone():
     assert found <= sys.stdlib_module_names
 
 
-def python(code: str, *path: Path) -> subprocess.CompletedProcess[str]:
+def python(code: str, *path: Path, cwd: Path = ROOT / "tests") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT]))}
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT / "tests", env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
 
 
@@ -103,14 +104,28 @@ def test_the_public_face_is_there():
     assert python(code).stdout == "0\n"
 
 
+@pytest.mark.parametrize("theirs", ["{}/__init__.py", "{}/part.py", "{}.py"])
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_foreign_package_of_one_of_our_names_is_told_in_one_line(tmp_path, package):
-    (tmp_path / package).mkdir()
-    (tmp_path / package / "__init__.py").touch()
-    command = python("import prunelaws; prunelaws.main()", tmp_path)
-    assert command.returncode == 1
-    assert command.stderr.startswith(f"prunelaws: the package {package!r} of prunelaws is hidden by {tmp_path}")
-    assert command.stderr.count("\n") == 1
-    assert command.stdout == ""
-    face = python("from prunelaws import scored", tmp_path)
-    assert f"ImportError: the package {package!r} of prunelaws is hidden by" in face.stderr
+def test_a_foreign_package_of_one_of_our_names_is_used_beside_ours(tmp_path, package, theirs):
+    file = tmp_path / theirs.format(package)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("THEIRS = True\n")
+    name = f"{package}.part" if file.name == "part.py" else package
+    code = f"""
+        import sys
+        from prunelaws import Claim, check_pruner
+        sys.path.append({str(tmp_path)!r})
+        import {name} as found
+        from prunelaws import scored
+        assert found.THEIRS
+        ended = check_pruner(scored("one", lambda n, s, p: s.weights, claims=[Claim.POSITIVE]), laws=["S2"], examples=1)
+        print(any(v.failed for v in ended))
+    """
+    (tmp_path / "run.py").write_text(textwrap.dedent(code))
+    assert python(f"exec(open({str(tmp_path / 'run.py')!r}).read())", cwd=tmp_path).stdout == "True\n"
+
+
+def test_a_folder_without_code_is_no_package(tmp_path):
+    (tmp_path / "reports" / "out").mkdir(parents=True)
+    code = "from prunelaws import Claim; print(Claim.__module__)"
+    assert python(code, cwd=tmp_path).stdout == "pruning.pruner\n"

@@ -28,11 +28,15 @@ SINGLE_PROBLEMS = 1  # of each shape, for laws that take problems one by one
 
 @dataclass(frozen=True)
 class Budget:
-    """How much to check: shapes per family, problems of each shape, and the seed that decides them."""
+    """How much to check: shapes per family, problems of each shape, the seed that decides them, and the most weights.
+
+    max_params: shapes with more weights are passed over; None takes them all.
+    """
 
     shapes: int = 10
     problems: int = 32
     seed: int = 0
+    max_params: int | None = None
 
 
 class Ground:
@@ -67,7 +71,8 @@ def family_ground(family: Family, subject: Subjected, budget: Budget, device: to
 
     def cases(problems: int) -> list[Case]:
         batches = (family.batch(shape, seed, problems).to(device=device) for shape, seed in drawn)
-        return [Case.under(subject, batch, generic=family.generic) for batch in batches]
+        made = (Case.under(subject, batch, generic=family.generic) for batch in batches)
+        return [case for case in made if budget.max_params is None or case.total <= budget.max_params]
 
     few = cases(min(SINGLE_PROBLEMS, budget.problems))
     return Ground(family.name, cases(budget.problems), few, few)

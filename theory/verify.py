@@ -116,7 +116,7 @@ def verify(
     run = Run(
         provenance=provenance(budget, device),
         laws=[described(law) | {"proof": _as_data(proved.get(law.id))} for law in laws.values()],
-        pruners=[_subject_record(s) for s in subjects],
+        pruners=[subject_record(s) for s in subjects],
         verdicts=list(chain.from_iterable(found.values())),
         runs=records,
     )
@@ -277,7 +277,8 @@ def described(law: Law) -> dict[str, object]:
     }
 
 
-def _subject_record(subject: Subjected) -> dict[str, object]:
+def subject_record(subject: Subjected) -> dict[str, object]:
+    """A pruner or stepper as data: name, claims, whether it has an objective, rounds."""
     return {
         "name": subject.name,
         "claims": sorted(claim.value for claim in subject.claims),
@@ -306,12 +307,13 @@ def provenance(budget: Budget, device: torch.device) -> dict[str, str]:
     }
 
 
-def budget_for(examples: int, seed: int) -> Budget:
+def budget_for(examples: int, seed: int, max_params: int | None = None) -> Budget:
     """About `examples` problems per law and family: 8 shapes or more, 40 problems or fewer of each.
 
     Raises ValueError below 1.
     """
-    if examples < 1:
-        raise ValueError(f"examples is {examples}, wanted at least 1")
+    for name, value in (("examples", examples), ("max_params", max_params)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}, wanted at least 1")
     shapes = max(min(8, examples), math.ceil(examples / 40))
-    return Budget(shapes, math.ceil(examples / shapes), seed)
+    return Budget(shapes, math.ceil(examples / shapes), seed, max_params)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Column, Fold, Line, Section, Span, Table, Text, inlines
-from reports.failure import rerun, size, smallest
+from reports.failure import rerun, smallest
 from reports.pairs import anchor, law_head, mark, of_pruner, pruner_names
+from theory.telling import size
 from theory.verdict import Outcome, Run, Verdict
 
 COLUMNS = (

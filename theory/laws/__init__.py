@@ -2,7 +2,10 @@
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
+from difflib import get_close_matches
 
+from pruning.errors import UsageError
 from theory.law import Law, laws_in
 
 
@@ -14,6 +17,20 @@ def catalogue() -> dict[str, Law]:
             if found.setdefault(law.name, law) is not law:
                 raise ValueError(f"two laws are named {law.name!r}")
     return dict(sorted(found.items(), key=lambda item: _order(item[1].id)))
+
+
+def laws_named(names: Iterable[str]) -> dict[str, Law]:
+    """The laws of these names or ids, several with commas between, or all where none is given. Raises UsageError."""
+    known = catalogue()
+    called = {name.lower(): n for n, law in known.items() for name in (n, law.id)}
+    wanted = [part.strip() for name in names for part in name.split(",")]
+    for name in wanted:
+        if name.lower() not in called:
+            near = get_close_matches(name.lower(), called, n=3)
+            meant = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise UsageError(f"there is no law {name!r}{meant}; `prunelaws list --laws` shows them all")
+    chosen = {called[name.lower()] for name in wanted}
+    return {n: law for n, law in known.items() if not wanted or n in chosen}
 
 
 def _order(id: str) -> tuple[str, int, str]:
