@@ -24,13 +24,18 @@ _PUBLIC = {
     "check_pruner": "theory.suite",
     "parametrize_with_laws": "theory.suite",
     "Claim": "pruning.pruner",
+    "in_place": "pruning.inplace",
+    "masking": "pruning.pruner",
+    "synaptic_flow": "pruning.adapters.synaptic_flow",
+    "torch_global": "pruning.adapters.torch_prune",
+    "torch_local": "pruning.adapters.torch_prune",
     "Pruner": "pruning.pruner",
     "prune": "pruning.engine",
     "scored": "pruning.pruner",
     "saliency": "pruning.pruner",
     "trace": "pruning.trace",
 }
-__all__ = ["Claim", "Pruner", "main", "prune", "saliency", "scored", "trace"]  # noqa: F822 (loaded lazily)
+__all__ = ["main", *sorted(_PUBLIC)]
 
 
 def main() -> None:

@@ -28,8 +28,8 @@ class ScoreError(ValueError):
 class Trace:
     """What a pruning run did, round by round (rounds count from 1).
 
-    targets: weights to keep; kept: (rounds, layers) weights kept; mass: scores removed; cut: the
-    objective's R before the round, NaN without an objective; revived: pruned weights that came back;
+    targets: weights to keep; kept: (rounds, layers) weights kept; mass: scores removed, NaN without scores; cut:
+    the objective's R before the round, NaN without an objective; revived: pruned weights that came back;
     flat: rounds in which every alive score was 0, so that only the index decided.
     died: per weight the round of its removal, 0 for a survivor, -1 if it was masked from the start.
     """
@@ -85,11 +85,11 @@ def prune(
         state = State(network.weights, own)
         scoring = cache(partial(_score, pruner, network, state, probe))  # a schedule that has ended needs no scores
         kept = log.last_kept if log.kept else masks.kept
-        target = schedule(round_, kept, lambda s=scoring, m=masks: _alive(s(), m))  # type: ignore[misc]
+        target = schedule(round_, kept, lambda s=scoring, m=masks: _alive(pruner, s(), m))  # type: ignore[misc]
         if target is None:
             break
         scores = scoring()
-        after = _select(pruner, scores, masks, target)
+        after = _select(pruner, network, state, scores, masks, target, probe)
         log.add(network, pruner, State(network.weights, masks), scores, after, target, probe)
         died = {n: _fate(died[n], after[n], round_) for n in died}
         masks = after
@@ -118,7 +118,9 @@ def _copied(problem: Problem) -> Problem:
     return replace(problem, network=own, batch=batch)
 
 
-def _score(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
+def _score(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor] | None:
+    if pruner.score is None:
+        return None
     scores = call_scorer(pruner, network, state, probe)
     check_scores(pruner.name, network.weights, scores)
     return scores
@@ -138,6 +140,7 @@ def _held_to_answer(who: str) -> Iterator[None]:
 def call_scorer(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
     """The pruner's scores, one tensor per weight. Raises ScoreError where it raised or gave something else."""
     who = f"the scorer of {pruner.name!r}"
+    assert pruner.score is not None
     with _held_to_answer(who):
         scores = pruner.score(network, state, probe)
     if not isinstance(scores, Mapping):
@@ -171,20 +174,29 @@ def check_scores(name: str, weights: Tensors, scores: Tensors) -> None:
             )
 
 
-def _select(pruner: Pruner, scores: Tensors, masks: Masks, target: int) -> Masks:
+def _select(
+    pruner: Pruner, network: Network, state: State, scores: Tensors | None, masks: Masks, target: int, probe: Probe
+) -> Masks:
     who = f"the selection of {pruner.name!r}"
     with _held_to_answer(who):
-        after = pruner.select(scores, masks, target)
-    if not isinstance(after, Masks):
+        if scores is not None:
+            after: object = pruner.select(scores, masks, target)
+        else:
+            assert pruner.choose is not None
+            after = pruner.choose(network, state, target, probe)
+    if not isinstance(after, Mapping if scores is None else Masks):
         raise ScoreError(f"{who} returned {type(after).__name__}, wanted Masks")
     try:
-        check_against(masks, after, "mask")
-    except ValueError as error:
+        found = after if isinstance(after, Masks) else Masks(dict(after))
+        check_against(masks, found, "mask")
+    except (TypeError, ValueError) as error:
         raise ScoreError(f"{who} returned masks that don't fit: {error}") from None
-    return after
+    return Masks({n: found[n] for n in masks})
 
 
-def _alive(scores: Tensors, masks: Masks) -> Tensor:
+def _alive(pruner: Pruner, scores: Tensors | None, masks: Masks) -> Tensor:
+    if scores is None:
+        raise ValueError(f"this schedule goes by scores, and {pruner.name!r} gives masks alone; wanted one by counts")
     return torch.cat([scores[n][masks[n]] for n in masks]).sort().values
 
 
@@ -208,7 +220,7 @@ class _Log:
         network: Network,
         pruner: Pruner,
         state: State,
-        scores: Tensors,
+        scores: Tensors | None,
         after: Masks,
         target: int,
         probe: Probe,
@@ -216,12 +228,10 @@ class _Log:
         before = state.masks
         self.targets.append(target)
         self.kept.append(torch.stack([after[n].sum() for n in before]).cpu())
-        removed = [scores[n].masked_fill(~before[n] | after[n], 0).sum() for n in before]
-        self.mass.append(torch.stack(removed).sum().cpu())
+        self.mass.append(_mass(scores, before, after))
         self.cut.append(_cut(network, pruner, state, probe))
         self.revived.append(torch.stack([(after[n] & ~before[n]).sum() for n in before]).sum().cpu())
-        alive = [(scores[n].masked_fill(~before[n], 0) != 0).any() for n in before]
-        self.flat.append(~torch.stack(alive).any().cpu())
+        self.flat.append(_is_flat(scores, before))
         self.last_kept = int(self.kept[-1].sum())
 
     def trace(self, network: Network, died: Tensors, calls: dict[str, int]) -> Trace:
@@ -236,6 +246,22 @@ class _Log:
             died=died,
             calls=calls,
         )
+
+
+def _mass(scores: Tensors | None, before: Masks, after: Masks) -> Tensor:
+    """The scores that are removed; NaN where there are none."""
+    if scores is None:
+        return torch.tensor(torch.nan, dtype=torch.float64)
+    removed = [scores[n].masked_fill(~before[n] | after[n], 0).sum() for n in before]
+    return torch.stack(removed).sum().cpu()
+
+
+def _is_flat(scores: Tensors | None, before: Masks) -> Tensor:
+    """Whether every alive score is 0."""
+    if scores is None:
+        return torch.tensor(False)
+    alive = [(scores[n].masked_fill(~before[n], 0) != 0).any() for n in before]
+    return ~torch.stack(alive).any().cpu()
 
 
 def _cut(network: Network, pruner: Pruner, state: State, probe: Probe) -> Tensor:

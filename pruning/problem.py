@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from pruning.masks import Tensors
 from pruning.network import Network
+from pruning.watched import Watched
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -52,6 +53,17 @@ class Probe:
         if self._problem.batch is None:
             raise ValueError("this pruner asks for data, and the problem has none: give it a batch")
         return self._problem.batch
+
+    def unread(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets that count as used once their numbers are read; the example and zeros without data."""
+        example = self._problem.network.example
+        inputs, targets = self._problem.batch or (example, torch.zeros(len(example), dtype=torch.int64))
+        return Watched.over(inputs, self.batch), Watched.over(targets, self.batch)
+
+    @property
+    def criterion(self) -> Loss:
+        """The loss of outputs and targets, for a scorer that runs a model of its own."""
+        return self._problem.loss
 
     def loss(self, network: Network, weights: Tensors, temperature: float = 1.0) -> Tensor:
         """The loss of the batch under `weights`, its outputs divided by `temperature`."""

@@ -1,4 +1,4 @@
-"""Pruner: a score, a way to select, and what it promises."""
+"""Pruner: a score and a way to select, or a way to choose masks at once; and what it promises."""
 
 from __future__ import annotations
 
@@ -52,29 +52,33 @@ class State:
 
 Score = Callable[[Network, State, Probe], Tensors]
 Select = Callable[[Tensors, Masks, int], Masks]
+Choose = Callable[[Network, State, int, Probe], Tensors]  # boolean masks that keep a number of weights
 Objective = Callable[[Network, Tensors, Probe], Tensor]
 
 
 @dataclass(frozen=True)
 class Pruner:
-    """A way to prune by score.
+    """A way to prune.
 
     name: as people and records know it.
-    score: one number per weight, higher is kept; must not change anything it is given.
+    score: one number per weight, higher is kept; must not change anything it is given. None where masks are chosen
+        without a score to show: laws of scores are out of its scope.
     select: the masks that keep k weights, from the scores and the masks now.
     objective: the scalar R of the network's outputs whose saliency theta * dR/dtheta the score is
         made of, up to its sign, as weight times gradient by autograd, or None. Bias flow and cut mass follow from it,
         and rounding bounds rest on it: a score that is computed in another way declares none.
     claims: the promises that the pruner is held to.
     rounds: how many rounds of scoring it has as published.
+    choose: the masks that keep k weights, where there is no score.
     """
 
     name: str
-    score: Score
+    score: Score | None
     select: Select
     objective: Objective | None
     claims: frozenset[Claim]
     rounds: int
+    choose: Choose | None = None
 
 
 def scored(
@@ -93,14 +97,31 @@ def scored(
     for what, value in (("score", score), ("select", select), ("objective", objective)):
         if value is not None and not callable(value):
             raise TypeError(f"the {what} of pruner {name!r} is {value!r}, wanted a function")
+    return Pruner(name, score, select, objective, _claimed(name, claims), _counted(name, rounds))
+
+
+def masking(name: str, choose: Choose, *, claims: Iterable[Claim] = (), rounds: int = 1) -> Pruner:
+    """A pruner that gives masks and no scores: choose(network, state, keep, probe) returns a boolean tensor per weight.
+
+    Raises TypeError for what can't be called, ValueError for an unknown claim or less than one round.
+    """
+    if not callable(choose):
+        raise TypeError(f"the choice of pruner {name!r} is {choose!r}, wanted a function")
+    return Pruner(name, None, global_top_k, None, _claimed(name, claims), _counted(name, rounds), choose)
+
+
+def _counted(name: str, rounds: int) -> int:
     if rounds < 1:
         raise ValueError(f"pruner {name!r} has {rounds} rounds of scoring, wanted at least 1")
-    known = set(Claim)
-    claimed = frozenset(claims)
+    return rounds
+
+
+def _claimed(name: str, claims: Iterable[Claim]) -> frozenset[Claim]:
+    known, claimed = set(Claim), frozenset(claims)
     if claimed - known:
         unknown = ", ".join(sorted(map(repr, claimed - known)))
         raise ValueError(f"pruner {name!r} claims {unknown}; a claim is one of {', '.join(sorted(known))}")
-    return Pruner(name, score, select, objective, frozenset(map(Claim, claimed)), rounds)
+    return frozenset(map(Claim, claimed))
 
 
 def saliency(objective: Objective) -> Score:

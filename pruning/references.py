@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,7 @@ def as_pruner(value: object, reference: str = "it", claims: frozenset[Claim] = f
 
 
 def _with_claims(pruner: Pruner, extra: frozenset[Claim]) -> Pruner:
-    return scored(
-        pruner.name,
-        pruner.score,
-        select=pruner.select,
-        objective=pruner.objective,
-        claims=pruner.claims | extra,
-        rounds=pruner.rounds,
-    )
+    return replace(pruner, claims=pruner.claims | extra)
 
 
 def load_claim(name: str) -> Claim:

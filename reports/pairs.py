@@ -35,7 +35,7 @@ def counted(number: int, what: str) -> str:
 def why_unchecked(verdict: Verdict) -> str:
     """Why a verdict that is vacuous or out of scope says nothing."""
     if verdict.outcome is Outcome.VACUOUS:
-        return "nothing flowed: every balance was trivial"
+        return verdict.reason or "nothing flowed: every balance was trivial"
     return verdict.reason or "not recorded"
 
 

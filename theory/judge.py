@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pruning.engine import ScoreError
 from theory.case import Case
-from theory.law import Balances, Grade, Law
+from theory.law import Balances, Grade, Law, Subject
 from theory.numerics import ORDER_BITS, least_flow, order_gains, unit_roundoff
 from theory.traits import Trait
 
@@ -31,7 +31,10 @@ class Failure:
 
 @dataclass
 class Judgement:
-    """What one case says about one law: per problem whether anything was checked, what by name, and what failed."""
+    """What one case says about one law: per problem whether anything was checked, what by name, and what failed.
+
+    unseen: why no order could be seen, where that is so.
+    """
 
     live: Tensor
     balances: int = 0
@@ -39,6 +42,7 @@ class Judgement:
     grades: Counter[str] = field(default_factory=Counter)
     margin: float | None = None
     gain: float | None = None
+    unseen: str | None = None
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -52,6 +56,8 @@ def out_of_scope(law: Law, case: Case) -> str | None:
     if case.outside:
         return None
     pruner = case.pruner
+    if law.subject is Subject.SCORES and pruner.score is None:
+        return f"{pruner.name} gives masks, no scores"
     if law.needs_objective and pruner.objective is None:
         return f"{pruner.name} has no objective"
     ungiven = [claim.value for claim in law.given - pruner.claims]
@@ -79,19 +85,22 @@ def judge(law: Law, case: Case) -> Judgement | None:
     if not balances:
         return None
     if any(b.bound is None for b in balances):
-        low = _measured(law, case.at(torch.float32))
-        return _by_order(balances, low, lambda: _measured(law, case.shaken()))
+        low, fault = _measured(law, case.at(torch.float32))
+        found = _by_order(balances, low, lambda: _measured(law, case.shaken())[0])
+        found.unseen = f"in float32, which the order test compares with: {fault}" if fault else None
+        return found
     result = Judgement(torch.zeros(case.batch.size, dtype=torch.bool))
     for each in balances:
         _by_bound(each, result)
     return result
 
 
-def _measured(law: Law, case: Case) -> list[Balances]:
+def _measured(law: Law, case: Case) -> tuple[list[Balances], str | None]:
+    """The balances; none, and why, where float32 overflows and float64 does not: there is no order to see."""
     try:
-        return list(law.measure(case))
-    except ScoreError:
-        return []  # float32 overflows where float64 does not: there is no order to see
+        return list(law.measure(case)), None
+    except ScoreError as error:
+        return [], str(error)
 
 
 def _checked(balances: Balances) -> Tensor:

@@ -102,6 +102,7 @@ class _Tally:
         self.margin: float | None = None
         self.gain: float | None = None
         self.reasons: Counter[str] = Counter()
+        self.unseen: str | None = None
 
     def add(self, law: Law, case: Case) -> Failure | None:
         """Judge one case; the failure found, if any."""
@@ -118,6 +119,7 @@ class _Tally:
             self.reasons[reason or ""] += 1
             return None
         self._count(judgement, case)
+        self.unseen = self.unseen or judgement.unseen
         self.looped += case.looped - looped  # the case goes on counting from law to law
         return judgement.worst
 
@@ -159,9 +161,14 @@ class _Tally:
             looped=self.looped,
             witness=witness,
             where=witness.where if witness else failure.where if failure else None,
-            reason=self.reasons.most_common(1)[0][0] if self.reasons else None,
+            reason=self._reason(outcome),
             seconds=round(time.perf_counter() - start, 3),
         )
+
+    def _reason(self, outcome: Outcome) -> str | None:
+        if outcome is Outcome.VACUOUS:
+            return self.unseen
+        return self.reasons.most_common(1)[0][0] if self.reasons else None
 
 
 def _silence(case: Case) -> str:

@@ -10,14 +10,15 @@ from pruning.network import Network
 from pruning.problem import Probe
 from pruning.pruner import Claim, Score, State, saliency, scored
 from pruning.pruners.snip import loss
-from pruning.pruners.synflow import flow, synflow
+from pruning.pruners.synflow import flow
 
 CLAIMS = frozenset(Claim)
+_synflow = saliency(flow)
 
 
 def _changed(change: Callable[[dict[str, Tensor]], Tensors]) -> Score:
     def score(network: Network, state: State, probe: Probe) -> Tensors:
-        return change(dict(synflow.score(network, state, probe)))
+        return change(dict(_synflow(network, state, probe)))
 
     return score
 
@@ -75,12 +76,12 @@ def _without_small(scores: dict[str, Tensor]) -> Tensors:
 def _mutating(network: Network, state: State, probe: Probe) -> Tensors:
     for weight in network.weights.values():
         weight.abs_()
-    return synflow.score(network, state, probe)
+    return _synflow(network, state, probe)
 
 
 def _peeking(network: Network, state: State, probe: Probe) -> Tensors:
     probe.batch()
-    return synflow.score(network, state, probe)
+    return _synflow(network, state, probe)
 
 
 def _unseeded(network: Network, state: State, probe: Probe) -> Tensors:
@@ -94,7 +95,7 @@ def _over_layer(network: Network, state: State, probe: Probe) -> Tensors:
 def _only_unpruned(network: Network, state: State, probe: Probe) -> Tensors:
     if not all(bool(mask.all()) for mask in state.masks.values()):
         raise RuntimeError("this scorer was never tried on a pruned network")
-    return synflow.score(network, state, probe)
+    return _synflow(network, state, probe)
 
 
 nudged = scored("SynFlow, one score off by 1e-9", _changed(_nudged), objective=flow, claims=CLAIMS)

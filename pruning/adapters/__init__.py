@@ -1,0 +1,1 @@
+"""Adapters: pruners of other libraries, and of other people's forms, as pruners of ours."""

@@ -1,0 +1,45 @@
+"""torch.nn.utils.prune as pruners: its methods over all layers at once, or layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import nn
+from torch.nn.utils import prune
+
+from pruning.inplace import in_place, owners
+from pruning.problem import Probe
+from pruning.pruner import Claim, Pruner
+
+
+def torch_global(method: type[prune.BasePruningMethod], *, claims: Iterable[Claim] = ()) -> Pruner:
+    """global_unstructured with a method such as L1Unstructured; it is asked for a number of weights, and gives that."""
+
+    def call(model: nn.Module, keep: int, probe: Probe) -> None:
+        found = _weights(model)
+        alive = sum(int(layer.get_buffer(f"{name}_mask").sum()) for layer, name in found)
+        prune.global_unstructured(found, pruning_method=method, amount=alive - keep)
+
+    return in_place(f"torch.nn.utils.prune.{method.__name__}, global", call, claims=claims, masked=True)
+
+
+def torch_local(function: Callable[..., Any], *, claims: Iterable[Claim] = (), **options: Any) -> Pruner:
+    """A function such as l1_unstructured or ln_structured on each layer, with the same share of each.
+
+    options: what the function takes besides, such as n and dim. Counts are rounded by layer, or by channel.
+    """
+
+    def call(model: nn.Module, keep: int, probe: Probe) -> None:
+        found = _weights(model)
+        alive = sum(int(layer.get_buffer(f"{name}_mask").sum()) for layer, name in found)
+        for layer, name in found:
+            function(layer, name, amount=1 - keep / alive if alive else 0, **options)
+
+    return in_place(f"torch.nn.utils.prune.{function.__name__}", call, claims=claims, masked=True)
+
+
+def _weights(model: nn.Module) -> list[tuple[nn.Module, str]]:
+    """Each layer that is masked already, with the name of its weight."""
+    masked = [n.removesuffix("_mask") for n, _ in model.named_buffers() if n.endswith("_mask")]
+    return [(layer, name) for layer, name, _ in owners(model, masked)]
