@@ -29,6 +29,8 @@ _PUBLIC = {
     "synaptic_flow": "pruning.adapters.synaptic_flow",
     "torch_global": "pruning.adapters.torch_prune",
     "torch_local": "pruning.adapters.torch_prune",
+    "torch_pruning": "pruning.adapters.torch_pruning",
+    "torchao": "pruning.adapters.torchao",
     "Pruner": "pruning.pruner",
     "prune": "pruning.engine",
     "scored": "pruning.pruner",
