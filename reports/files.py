@@ -7,7 +7,7 @@ from pathlib import Path
 from pruning.errors import UsageError
 from reports.markdown import markdown
 from reports.page import html
-from reports.record import to_json
+from reports.record import from_json, to_json
 from theory.verdict import Run, Witness
 from theory.witnesses import read_witness, save_witness
 
@@ -54,6 +54,23 @@ def _put(path: Path, text: str) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def read_run(path: Path) -> Run:
+    """The run in a file, or in a folder that `verify -o` wrote. Raises UsageError for anything else."""
+    file = path / "run.json" if path.is_dir() else path
+    try:
+        return from_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"the run {str(file)!r} can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{str(file)!r} is {error}") from error
+
+
+def write_comparison(text: str, path: Path) -> None:
+    """A comparison's Markdown. Raises UsageError where it can't be written."""
+    prepare_file(path)
+    _put(path, text)
 
 
 def read_witness_named(path: Path) -> Witness:

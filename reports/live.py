@@ -31,7 +31,7 @@ class Live:
     def step(self, what: str, done: int, steps: int) -> None:
         """Say what is being done; unwatched, only for each pruner and network that is new."""
         self._bar.update(self._task, description=what, completed=done, total=steps)
-        place = what.split(":")[0]
+        place = what.split(": ")[0]
         if not self._watched and place not in self._told:
             self._told.add(place)
             sys.stderr.write(f"{place} ({done} of {steps} done)\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import singledispatch
 
 from reports.blocks import Block, Facts, Fold, Inline, Line, Pre, Section, Shares, Table, Text, inlines
@@ -16,8 +17,12 @@ LEFT_OUT = "The rest was left out to stay within 64 KB; report.html has everythi
 
 
 def markdown(run: Run) -> str:
-    """The report; tables are cut where it would be longer than 64 KB (65,536 bytes of UTF-8), and say so."""
-    parts = sections(run)
+    """The report of a run."""
+    return written(sections(run))
+
+
+def written(parts: Sequence[Section]) -> str:
+    """Sections; tables are cut where it would be longer than 64 KB (65,536 bytes of UTF-8), and say so."""
     texts = [_section(part, None) for part in parts]
     for rows in ROWS:
         for i in reversed(range(len(parts))):

@@ -51,12 +51,12 @@ class Ground:
         only: frozenset[Claim] | None = None,
     ) -> None:
         self.name = name
-        self._cases, self._singly, self._runs, self._only = list(cases), list(singly), list(runs), only
+        self._cases, self._singly, self.runs, self._only = list(cases), list(singly), list(runs), only
 
     def cases(self, law: Law) -> list[Case]:
         """The cases for a law: fewer problems of each shape where it takes them one by one."""
         if law.subject is Subject.TRACE:
-            return self._runs
+            return self.runs
         return self._singly if law.one_by_one else self._cases
 
     def suits(self, law: Law) -> bool:

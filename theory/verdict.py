@@ -127,8 +127,20 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class MaskRecord:
+    """What a pruner kept on each case of a ground, as digests: to see whether another version keeps the same."""
+
+    pruner: str
+    ground: str
+    digests: list[str]
+
+
+@dataclass(frozen=True)
 class Run:
-    """Everything one verification found, and where it came from. maps: what the theory says of each full-size model."""
+    """Everything one verification found, and where it came from.
+
+    maps: what the theory says of each full-size model; masks: what was kept on random networks.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"ser_json_inf_nan": "strings"}
 
@@ -138,6 +150,7 @@ class Run:
     verdicts: list[Verdict]
     runs: list[RunRecord] = field(default_factory=list)
     maps: list[dict[str, Any]] = field(default_factory=list)
+    masks: list[MaskRecord] = field(default_factory=list)
     version: int = SCHEMA_VERSION
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,10 +29,11 @@ from theory.scope import families_of
 from theory.search import Budget, Ground, family_ground, search
 from theory.sidebyside import Job, Say, side_by_side
 from theory.subjects import Stepper, Subjected
-from theory.verdict import Run, RunRecord, Verdict, Witness
+from theory.verdict import MaskRecord, Run, RunRecord, Verdict, Witness
 from theory.witnesses import Corpus
 
 FULL_COMPRESSION = 10_000  # a model is pruned to this, or to one weight per layer where that comes first
+DIGITS = 16  # of a digest of masks: enough to tell cases apart
 CHECKPOINTS = 4  # the laws of scores are checked before the first round, those of ALONG_A_RUN after each quarter
 
 # what the theory says of every round; the other laws are checked before the first
@@ -87,15 +89,18 @@ def verify(
     steps = len(subjects) * (len(families) + len(models))
     found: dict[str, list[Verdict]] = {subject.name: [] for subject in subjects}
     proved: dict[str, Proof] = {}
+    masks: list[MaskRecord] = []
     done = 0
 
-    def hear(said: str | Verdict | Proof | None) -> None:
+    def hear(said: str | Verdict | Proof | MaskRecord | None) -> None:
         nonlocal done
         if isinstance(said, Verdict):
             found[said.pruner].append(said)
             on_verdict(said)
         elif isinstance(said, Proof):
             proved[said.id] = said
+        elif isinstance(said, MaskRecord):
+            masks.append(said)
         elif said is None:  # with that subject on that place
             done += 1
         else:
@@ -119,6 +124,7 @@ def verify(
         pruners=[subject_record(s) for s in subjects],
         verdicts=list(chain.from_iterable(found.values())),
         runs=records,
+        masks=sorted(masks, key=lambda m: list(found).index(m.pruner)),
     )
     progress("done", steps, steps)
     return run
@@ -142,8 +148,24 @@ def _on_families(
     for family in families:
         say(f"{subject.name} on {family.name}")
         with _one_thread():
-            _check(laws, subject, family_ground(family, subject, budget, device), known, say)
+            ground = family_ground(family, subject, budget, device)
+            _check(laws, subject, ground, known, say)
+            if any(law.subject is Subject.TRACE for law in laws.values()) and Subject.TRACE in kinds_of(subject):
+                say(MaskRecord(subject.name, family.name, [_digest(case) for case in ground.runs]))
         say(None)
+
+
+def _digest(case: Case) -> str:
+    """Of every weight's round of removal, in every run of a case; or why there is no run."""
+    try:
+        traces = [trace for runs in case.traces for trace in runs]
+    except ScoreError as error:
+        return f"no run: {error}"
+    seen = hashlib.sha256()
+    for trace in traces:
+        for name, died in trace.died.items():
+            seen.update(f"{name}{tuple(died.shape)}".encode() + died.cpu().contiguous().numpy().tobytes())
+    return seen.hexdigest()[:DIGITS]
 
 
 def _proving(laws: Sequence[Law], say: Say) -> None:

@@ -1,0 +1,128 @@
+"""Comparison: two runs of the same checks, and what became worse, better or merely different."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from reports.pairs import by_pair, pair_standing
+from theory.verdict import Outcome, Run, Standing, Verdict, overall
+
+CHECKED = (Outcome.HELD, Outcome.BROKEN)
+MARGIN = 2  # times as close to its bound: less comes from the machine's own rounding
+SETTINGS = ("seed", "networks per law and family", "device")  # what must agree for verdicts to be comparable
+
+
+@dataclass(frozen=True)
+class Change:
+    """A law and a pruner, or a claim and a pruner, before and after."""
+
+    pruner: str
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changed from an older run to a newer one.
+
+    refuted, broken: held or unknown before, broken now, where the pruner is held to it and where not; lost: checked
+    before, and nothing to check now; withdrawn: claims that are made no more; held: broken before; margins: still
+    held, twice as close to a bound; masks: cases on which other weights are kept; unmatched: what only one run has;
+    unlike: settings that differ, which makes all the rest doubtful; seconds: per law, in both.
+    """
+
+    refuted: list[Change]
+    broken: list[Change]
+    lost: list[Change]
+    withdrawn: list[Change]
+    held: list[Change]
+    margins: list[Change]
+    masks: list[Change]
+    unmatched: list[str]
+    unlike: list[Change]
+    seconds: dict[str, tuple[float, float]]
+
+    @property
+    def regressed(self) -> bool:
+        """Whether anything that held before does not hold, or is not known to hold, now."""
+        return bool(self.refuted or self.broken or self.lost or self.withdrawn)
+
+
+def compare_runs(old: Run, new: Run) -> Comparison:
+    """Every law and pruner that both runs have, over all grounds; masks case by case."""
+    before, after = by_pair(old), by_pair(new)
+    both = [pair for pair in before if pair in after]
+    changes = [(pair, before[pair], after[pair]) for pair in both]
+    newly_broken = [c for c in changes if _is(c[2], Outcome.BROKEN) and not _is(c[1], Outcome.BROKEN)]
+    only = [
+        f"{law} of {pruner}, {when}"
+        for when, a, b in _sides(before, after)
+        for law, pruner in a
+        if (law, pruner) not in b
+    ]
+    claims = [{(p["name"], c) for p in run.pruners for c in p["claims"]} for run in (old, new)]
+    pruners = {p["name"] for p in new.pruners}
+    return Comparison(
+        refuted=[_change(*c) for c in newly_broken if pair_standing(c[2]) is Standing.REFUTED],
+        broken=[_change(*c) for c in newly_broken if pair_standing(c[2]) is not Standing.REFUTED],
+        lost=[_change(*c) for c in changes if overall(c[1]) in CHECKED and overall(c[2]) not in CHECKED],
+        withdrawn=[Change(p, c, "claimed", "not claimed") for p, c in sorted(claims[0] - claims[1]) if p in pruners],
+        held=[_change(*c) for c in changes if _is(c[1], Outcome.BROKEN) and _is(c[2], Outcome.HELD)],
+        margins=[m for c in changes if (m := _margin(*c))],
+        masks=_masks(old, new),
+        unmatched=only,
+        unlike=[
+            Change("", name, old.provenance.get(name, ""), new.provenance.get(name, ""))
+            for name in SETTINGS
+            if old.provenance.get(name) != new.provenance.get(name)
+        ],
+        seconds=_seconds(old, new),
+    )
+
+
+def _sides(before: dict[Any, Any], after: dict[Any, Any]) -> list[tuple[str, dict[Any, Any], dict[Any, Any]]]:
+    return [("in the older run only", before, after), ("in the newer run only", after, before)]
+
+
+def _is(verdicts: list[Verdict], outcome: Outcome) -> bool:
+    return overall(verdicts) is outcome
+
+
+def _change(pair: tuple[str, str], before: list[Verdict], after: list[Verdict]) -> Change:
+    where = next((f": {v.where}" for v in after if v.outcome is Outcome.BROKEN and v.where), "")
+    return Change(pair[1], pair[0], pair_standing(before).value, pair_standing(after).value + where)
+
+
+def _margin(pair: tuple[str, str], before: list[Verdict], after: list[Verdict]) -> Change | None:
+    if not (_is(before, Outcome.HELD) and _is(after, Outcome.HELD)):
+        return None
+    worst = [max((v.margin for v in verdicts if v.margin is not None), default=0.0) for verdicts in (before, after)]
+    if worst[1] <= MARGIN * worst[0] or worst[1] <= 1 / MARGIN:
+        return None
+    return Change(pair[1], pair[0], f"{worst[0]:.2g} of its bound", f"{worst[1]:.2g} of its bound")
+
+
+def _masks(old: Run, new: Run) -> list[Change]:
+    before = {(m.pruner, m.ground): m.digests for m in old.masks}
+    found = []
+    for record in new.masks:
+        known = before.get((record.pruner, record.ground))
+        if known is not None and len(known) == len(record.digests) and known != record.digests:
+            changed = sum(a != b for a, b in zip(known, record.digests, strict=True))
+            found.append(Change(record.pruner, record.ground, "", f"{changed} of {len(known)} networks"))
+    runs = {(r.pruner, r.model, r.schedule): r.digest for r in old.runs}
+    moved = [r for r in new.runs if runs.get((r.pruner, r.model, r.schedule), r.digest) != r.digest]
+    return found + [Change(r.pruner, f"{r.model}, {r.schedule}", "", "its masks at the end") for r in moved]
+
+
+def _seconds(old: Run, new: Run) -> dict[str, tuple[float, float]]:
+    def by_law(run: Run) -> dict[str, float]:
+        total: dict[str, float] = {}
+        for v in run.verdicts:
+            total[v.law] = total.get(v.law, 0.0) + v.seconds
+        return total
+
+    before, after = by_law(old), by_law(new)
+    return {law: (round(before[law], 3), round(after[law], 3)) for law in before if law in after}

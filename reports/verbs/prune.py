@@ -1,0 +1,63 @@
+"""`prunelaws prune`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reports.live import Live
+from reports.verbs.common import FAILED, AsJson, Classes, Data, Device, Seed, note, note_objections, print_json, usage
+
+
+def prune(
+    pruner: Annotated[str, typer.Argument(help="Built-in name, package.module:object or file.py:object.")],
+    model: Annotated[str, typer.Option(help="A built-in name or module:factory.")],
+    compression: Annotated[float, typer.Option(help="Weights before, over weights after: 100 keeps 1 %.")],
+    rounds: Annotated[int | None, typer.Option(help="Default: as the pruner was published.", min=1, max=32_767)] = None,
+    schedule: Annotated[str, typer.Option(help="exponential, linear or one-shot.")] = "exponential",
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data: Data = None,
+    classes: Classes = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the masks to this .safetensors file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prune a model and say, round by round, what was kept, and what that cost."""
+    from pruning.engine import ScoreError
+    from pruning.engine import prune as run_pruning
+    from pruning.maskfile import save_masks
+    from pruning.references import load_device, load_pruner
+    from reports import files, loading, pruning_run, terminal
+
+    method, _ = load_pruner(pruner, [])
+    problem = loading.load_model(model, seed, load_device(device), data, classes)
+    count = (1 if schedule == "one-shot" else method.rounds) if rounds is None else rounds
+    plan = usage(lambda: pruning_run.planned(problem, compression, schedule, count))
+    if out is not None:
+        files.prepare_file(out)
+    note_objections(model, problem.network)
+    live = Live()
+    try:
+        with live, redirect_stdout(sys.stderr):
+            trace = run_pruning(
+                problem,
+                method,
+                plan,
+                lambda r, kept: live.step(f"pruning {model}: round {r}, {kept:,} kept", r - 1, count),
+            )
+    except ScoreError as error:
+        note(str(error))
+        raise typer.Exit(FAILED) from None
+    for round_ in trace.flat:
+        note(f"round {round_}: every alive score was 0, so only the index decided")
+    result = pruning_run.pruning_record(problem, trace)
+    if out is not None:
+        save_masks(out, trace.masks, {"pruner": method.name, "model": model, "seed": str(seed)})
+    if as_json:
+        return print_json(result)
+    sys.stdout.write(terminal.pruning_text(method.name, model, result))
+    return None

@@ -1,0 +1,147 @@
+"""`prunelaws verify`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pruning.errors import UsageError
+from reports.live import Live
+from reports.verbs.common import (
+    DEFAULT_OUT,
+    FAILED,
+    OK,
+    UNVERIFIED,
+    AsJson,
+    Classes,
+    Data,
+    Device,
+    Out,
+    Pruners,
+    Seed,
+    note,
+    note_objections,
+    usage,
+)
+from theory.verdict import Run
+
+
+def verify(
+    pruners: Pruners = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Also verify on this model: a built-in name or module:factory. May be repeated."),
+    ] = None,
+    laws: Annotated[list[str] | None, typer.Option(help="Only these laws (names or ids, commas allowed).")] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(help="Hold the named pruners to this claim as well. May be repeated.")
+    ] = None,
+    examples: Annotated[int, typer.Option(help="Random networks per law and family.")] = 320,
+    rounds: Annotated[
+        int | None,
+        typer.Option(help="Rounds of the run on a model. Default: as each pruner was published.", min=1, max=32_767),
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    data: Data = None,
+    classes: Classes = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Compare with this older run as well; exit 1 where anything became worse.")
+    ] = None,
+    max_params: Annotated[int | None, typer.Option(help="Pass over random networks with more weights.", min=1)] = None,
+    out: Out = DEFAULT_OUT,
+    as_json: AsJson = False,
+) -> None:
+    """Check the laws for pruners on random networks and, with --model, along a pruning run of a full-size one."""
+    from pruning.references import load_device, load_pruner
+    from reports import files, loading, terminal
+    from reports.compared import as_text
+    from reports.comparison import compare_runs
+    from reports.record import to_json
+    from theory.laws import laws_named
+    from theory.networks import built_in as families
+    from theory.sidebyside import processors
+    from theory.verify import Model, budget_for
+    from theory.verify import verify as run_verification
+    from theory.witnesses import load_corpus
+
+    references = pruners or _default_pruners()
+    loaded = [load_pruner(name, claim or []) for name in references]
+    chosen, where = laws_named(laws or []), load_device(device)
+    others = loading.other_subjects(chosen) if laws or not pruners else []
+    budget = usage(lambda: budget_for(examples, seed, max_params))
+    _refuse_twins([pruner.name for pruner, _ in loaded])
+    older = files.read_run(baseline) if baseline else None
+    files.prepare(out)
+    problems = loading.load_models(model or [], seed, where, data, classes)
+    models = [Model(name, problem, rounds) for name, problem in problems.items()]
+    for model_ in models:
+        note_objections(model_.name, model_.network)
+    live = Live()
+    with live, redirect_stdout(sys.stderr):  # a scorer that prints must not get into the result
+        maps = [_mapped(live, model_.name, model_.problem) for model_ in models]
+        run = run_verification(
+            [*(pruner for pruner, _ in loaded), *others],
+            chosen,
+            list(families().values()),
+            models,
+            budget,
+            load_corpus(),
+            where,
+            live.step,
+            live.verdict,
+            proofs=bool(others),
+            workers=processors(),
+        )
+    names = [*references, *(subject.name for subject in others)]
+    named = [{**record, "reference": name} for record, name in zip(run.pruners, names, strict=True)]
+    where_from = {**run.provenance, "folder": str(out), "examples": str(examples)}
+    run = replace(run, pruners=named, provenance=where_from, maps=maps)
+    files.write(run, out)
+    sys.stdout.write(to_json(run) if as_json else terminal.as_text(run, out))
+    for pruner, bare in loaded:
+        if bare and not pruner.claims:
+            note(terminal.how_to_claim(pruner.name, run))
+    status = _concluded(run)
+    if older:
+        found = compare_runs(older, run)
+        sys.stderr.write(as_text(found))
+        status = FAILED if found.regressed else status
+    raise typer.Exit(status)
+
+
+def _mapped(live: Live, name: str, problem: Any) -> dict[str, Any]:
+    from reports.inspection import inspection
+
+    live.step(f"mapping {name}", 0, 1)
+    return inspection(name, problem)
+
+
+def _concluded(run: Run) -> int:
+    """The exit status of a verification; what could not be tested is said."""
+    from reports.pairs import untested
+
+    if not run.checked:
+        note("nothing that was checked was more than trivial: this run verifies nothing")
+        return UNVERIFIED
+    missing = untested(run)
+    for name, kept, reason in missing:
+        note(f"{name} claims {kept!r}, and no law could test that here: {reason}")
+    return FAILED if run.failures else UNVERIFIED if missing else OK
+
+
+def _default_pruners() -> list[str]:
+    from pruning.pruners import built_in
+
+    return list(built_in())
+
+
+def _refuse_twins(names: list[str]) -> None:
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise UsageError(f"two of the pruners are named {twice[0]!r}; give one of them another name")
