@@ -99,6 +99,10 @@ class Turning(torch.nn.Linear):
 def turning():
     return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), Turning(3, 2)), torch.ones(1, 4)
 
+KEEPS = {Claim.EXACT_BUDGET, Claim.NESTED_MASKS, Claim.POSITIVE}
+faithful = replace(built_in()["synflow"], name="mine", claims=frozenset(KEEPS))
+off_by_one = replace(faithful, select=one_less)
+
 double_liar = scored("double liar", in_double, claims={Claim.NEURON_CONSERVED})
 late_reader = scored("late reader", reads_data_once_pruned, claims={Claim.DATA_FREE})
 untestable = scored("untestable", magnitude, claims={Claim.LEAVE_ONE_OUT})
