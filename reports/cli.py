@@ -14,6 +14,7 @@ from reports.verbs.common import INTERRUPTED, OK, UNVERIFIED, USAGE, note
 from reports.verbs.compare import compare
 from reports.verbs.discover import discover
 from reports.verbs.inspect import inspect
+from reports.verbs.profile import profile
 from reports.verbs.prune import prune
 from reports.verbs.repro import repro
 from reports.verbs.verify import verify
@@ -30,6 +31,7 @@ app = typer.Typer(
 VERBS: dict[str, Callable[..., None]] = {
     "verify": verify,
     "compare": compare,
+    "profile": profile,
     "prune": prune,
     "inspect": inspect,
     "discover": discover,

@@ -65,6 +65,8 @@ def discovered(
     """
     if is_pruner(reference):
         pruner, _ = load_pruner(reference, [])
+        if pruner.score is None:
+            raise UsageError(f"{pruner.name} gives masks, no scores: there are no laws of scores to discover")
         places = [Architecture.of_shape(name, shape) for name, shape in SMALL.items()]
         found = [_record(discover(place, pruner, seed, progress=progress)) for place in places]
         return {"subject": pruner.name, "kind": "pruner", "seed": seed, "architectures": found}

@@ -90,6 +90,14 @@ def mark(verdicts: list[Verdict], to: str = "") -> Span:
     return Span(words(stands, verdicts[0].contract), STATUS[stands], to)
 
 
+def by_claim(run: Run, pruner: str) -> dict[str, list[Verdict]]:
+    """The verdicts on a pruner by the claim that they test, whether it makes that claim or not."""
+    found: dict[str, list[Verdict]] = {}
+    for verdict in (v for v in run.verdicts if v.pruner == pruner and v.claim):
+        found.setdefault(str(verdict.claim), []).append(verdict)
+    return dict(sorted(found.items()))
+
+
 def claims_by_fate(run: Run) -> dict[str, list[Pair]]:
     """(pruner, claim) of every claim: "kept", "refuted", or "untested" where no law found anything to check."""
     outcomes: dict[Pair, set[Outcome]] = {(p["name"], claim): set() for p in run.pruners for claim in p["claims"]}

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from reports.failure import message
 from reports.pairs import counted, untested
+from reports.profiled import survived
 from theory.law import Law
 from theory.networks import built_in as built_in_families
 from theory.proofs import PROOFS, prove
@@ -78,12 +79,7 @@ def _summary(run: Run) -> str:
 
 def how_to_claim(pruner: str, run: Run) -> str:
     """How a bare function declares what it promises, with the claims that survived here."""
-    claims = {str(law["name"]): law["claim"] for law in run.laws if law["claim"]}
-    by_claim: dict[str, list[Verdict]] = {}
-    for verdict in (v for v in run.verdicts if v.pruner == pruner and v.law in claims):
-        by_claim.setdefault(str(claims[verdict.law]), []).append(verdict)
-    kept = [claim for claim, verdicts in by_claim.items() if overall(verdicts) is Outcome.HELD]
-    options = " ".join(f"--claim '{claim}'" for claim in sorted(kept))
+    options = " ".join(f"--claim '{claim}'" for claim in survived(run, pruner))
     return (
         f"{pruner} is a bare function and claims nothing, so only the contracts bind it. To hold it to more, add "
         f"--claim NAME, or make it prunelaws.scored(..., claims=[...]). Unbroken here: {options or 'none'}"

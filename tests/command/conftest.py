@@ -16,7 +16,7 @@ USERS_FILE = """
 import os
 from dataclasses import replace
 import torch
-from prunelaws import Claim, scored
+from prunelaws import Claim, masking, scored
 from pruning.masks import global_top_k
 from pruning.pruners import built_in
 
@@ -103,6 +103,11 @@ KEEPS = {Claim.EXACT_BUDGET, Claim.NESTED_MASKS, Claim.POSITIVE}
 faithful = replace(built_in()["synflow"], name="mine", claims=frozenset(KEEPS))
 off_by_one = replace(faithful, select=one_less)
 
+def first(network, state, keep, probe):
+    order = {n: -torch.arange(w.numel()).view(w.shape).double() for n, w in state.weights.items()}
+    return global_top_k(order, state.masks, keep)
+
+masks_alone = masking("masks alone", first)
 double_liar = scored("double liar", in_double, claims={Claim.NEURON_CONSERVED})
 late_reader = scored("late reader", reads_data_once_pruned, claims={Claim.DATA_FREE})
 untestable = scored("untestable", magnitude, claims={Claim.LEAVE_ONE_OUT})

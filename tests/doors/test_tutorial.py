@@ -1,0 +1,74 @@
+"""The tutorial's code, as a reader would type it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    files: dict[str, str] = {}
+    for code in PYTHON:
+        named = re.match(r"# (\w+\.py)(, continued)?\n", code)
+        name = named.group(1) if named else "script.py"
+        files[name] = files.get(name, "") + code
+    assert set(files) == {"mine.py", "test_mine.py", "script.py", "others.py"}
+    for name, code in files.items():
+        (tmp_path / name).write_text(code.replace("examples=40", "examples=2, laws=['B12a', 'M1']"))
+    return tmp_path
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_pruner_keeps_what_it_claims_by_every_door(folder: Path) -> None:
+    narrow = ("--prunelaws-laws=B12a,B13,M1,M2,S2,S1", "--prunelaws-examples=4", "-p", "no:cacheprovider")
+    tests = run(folder, "-m", "pytest", "-q", *narrow, "--prunelaws-report=found", "test_mine.py")
+    assert tests.returncode == 0, tests.stdout
+    named = run(folder, "-m", "pytest", "-q", "--prunelaws-pruner=mine.py:mine", *narrow, "mine.py")
+    assert named.returncode == 0, named.stdout
+    script = run(folder, "-c", "from script import refuted; print(refuted)")
+    assert script.stdout == "[]\n", script.stderr
+    options = ("--laws", "B12a,B13,M1,M2,S2,S1", "--examples", "4")
+    verified = run(folder, "-m", "prunelaws", "verify", "mine.py:mine", *options, "-o", "again", "--baseline", "found")
+    assert verified.returncode == 0, verified.stderr
+    compared = run(folder, "-m", "prunelaws", "compare", "found", "again", "-o", "changes.md")
+    assert compared.returncode == 0 and (folder / "changes.md").exists(), compared.stderr
+
+
+def test_the_others_keep_what_they_claim(folder: Path) -> None:
+    code = """
+from others import in_order, smallest, theirs
+from prunelaws import check_pruner
+for pruner in (smallest, in_order, theirs):
+    found = check_pruner(pruner, laws=["M0", "M1", "M2"], examples=2)
+    print(pruner.name, sum(v.outcome == "held" for v in found) > 19, [v.where for v in found if v.failed])
+"""
+    ended = run(folder, "-c", code)
+    assert ended.stdout.splitlines() == [
+        "zero small weights True []",
+        "in order True []",
+        "torch.nn.utils.prune.L1Unstructured, global True []",
+    ], ended.stderr
+
+
+def test_the_readmes_test_file_is_the_tutorials() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    code = next(code for code in PYTHON if code.startswith("# test_mine.py"))
+    for line in filter(None, code.splitlines()[1:]):
+        assert f"    {line}\n" in readme
