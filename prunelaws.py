@@ -10,7 +10,6 @@ import builtins
 import sys
 from functools import cache
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
@@ -88,7 +87,7 @@ def _holds_code(spec: ModuleSpec) -> bool:
     )
 
 
-class _Aside(MetaPathFinder):
+class _Aside:
     """Finds our packages within `prunelaws_rooms`, and under their own names what else there is of these."""
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
