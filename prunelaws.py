@@ -92,7 +92,7 @@ class _Aside:
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname in _ROOMS:
-            return PathFinder.find_spec(fullname, [p for p in sys.path if Path(p).resolve() != _HOME])
+            return PathFinder.find_spec(fullname, [p for p in sys.path if not Path(p, "prunelaws.py").exists()])
         if fullname == _ASIDE:
             spec = ModuleSpec(_ASIDE, None, is_package=True)
             spec.submodule_search_locations = [str(_HOME)]

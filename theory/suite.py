@@ -55,7 +55,7 @@ class Suite:
     def configure(self, settings: Settings) -> None:
         """Fill in what was not said. Raises UsageError, ValueError for what can't be met."""
         self.settings = self.settings.or_else(settings)
-        assert self.budget and self.device
+        _ = self.budget, self.device  # which raise
 
     @cached_property
     def laws(self) -> dict[str, Law]:

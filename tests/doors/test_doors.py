@@ -16,8 +16,8 @@ from pruning.errors import UsageError
 from theory.verdict import Standing, Verdict, overall
 
 ROOT = Path(__file__).resolve().parents[2]
-LAWS = "A1,B12a,B5,M0,S2"
-EXAMPLES, SEED = 8, 3
+LAWS = "A1,B12a,M0"
+EXAMPLES, SEED = 2, 3
 
 PYPROJECT = """
 [tool.pytest.ini_options]
@@ -199,9 +199,9 @@ def test_how_a_session_ends(
     pytester: pytest.Pytester, claims: str, laws: str, options: tuple[str, ...], status: int, said: str
 ) -> None:
     pytester.makepyfile(test_score=CLAIMING % (claims, laws))
-    ended = run(pytester.path, "pytest", "-rs", "-p", "no:cacheprovider", *options)
-    assert ended.returncode == status, ended.stdout
-    assert said in ended.stdout + ended.stderr
+    ended = pytester.runpytest_inprocess("-rs", "-p", "no:cacheprovider", *options)
+    assert ended.ret == status, str(ended.outlines)
+    assert said in "\n".join(ended.outlines + ended.errlines)
 
 
 def test_the_ini_file_says_what_the_command_line_does_not(pytester: pytest.Pytester) -> None:
@@ -209,9 +209,9 @@ def test_the_ini_file_says_what_the_command_line_does_not(pytester: pytest.Pytes
         "[pytest]\nprunelaws_pruner = synflow\nprunelaws_laws =\n    A1,S2\n    B12a\nprunelaws_examples = 1\n"
         "prunelaws_max_params = 40\n"
     )
-    ended = run(pytester.path, "pytest", "-v", "-p", "no:cacheprovider")
-    assert ended.returncode == 0, ended.stdout
-    tests = [line.split(" ")[0] for line in ended.stdout.splitlines() if line.startswith("prunelaws::")]
+    ended = pytester.runpytest_inprocess("-v", "-p", "no:cacheprovider")
+    assert ended.ret == 0, str(ended.outlines)
+    tests = [line.split(" ")[0] for line in ended.outlines if line.startswith("prunelaws::")]
     assert tests == [
         "prunelaws::synflow[neuron_conservation]",
         "prunelaws::synflow[neuron_rescaling]",
@@ -220,5 +220,5 @@ def test_the_ini_file_says_what_the_command_line_does_not(pytester: pytest.Pytes
         "prunelaws::synflow[claim_positive]",
         "prunelaws::synflow[claim_rescale_invariant]",
     ]
-    named = run(pytester.path, "pytest", "-p", "no:cacheprovider", "--prunelaws-laws=A1", "--co", "-q")
-    assert named.stdout.splitlines()[:2] == tests[0::3]
+    named = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--prunelaws-laws=A1", "--co", "-q")
+    assert named.outlines[:2] == tests[0::3]
