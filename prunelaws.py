@@ -130,6 +130,7 @@ _OPTIONS = {  # of pytest, each with a twin in the ini file: what it is called t
     "max-params": ("string", "pass over networks with more weights"),
     "seed": ("string", "decides every random number (default 0)"),
     "device": ("string", "where tensors live: cpu, cuda, ... (default cpu)"),
+    "corpus": ("string", "also try the witnesses in this folder before any search"),
     "report": ("string", "write run.json and witnesses/ into this folder"),
 }
 
@@ -181,6 +182,7 @@ class _Door:
             self.number("max-params"),
             self.number("seed"),
             self.said("device"),
+            self.said("corpus"),
         )
         references, claims = self.said("pruner") or [], self.said("claim") or []
         _ours("theory.plugin").collected(session, items, references, claims, settings)

@@ -12,6 +12,7 @@ from rich.table import Table
 from pruning.pruner import Claim
 from reports.failure import smallest
 from reports.pairs import by_claim, counted
+from theory.search import KNOWN
 from theory.telling import flat, network_of
 from theory.verdict import Outcome, Run, Verdict, overall
 
@@ -44,7 +45,7 @@ def _claim(claim: str, verdicts: list[Verdict]) -> dict[str, Any]:
         "claim": claim,
         "fate": FATE.get(outcome, "untested"),
         "laws": sorted({v.law for v in verdicts if v.outcome in FATE}),
-        "grounds": len({v.ground for v in held}),
+        "grounds": len({v.ground for v in held} - {KNOWN}),
         "balances": sum(v.balances for v in verdicts),
         "why": next((v.reason for v in verdicts if v.reason), "nothing flowed"),
     }

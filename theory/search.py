@@ -23,6 +23,7 @@ from theory.traits import Trait
 from theory.verdict import Outcome, Verdict, Witness
 from theory.witnesses import Corpus
 
+KNOWN = "networks known to break it"
 SINGLE_PROBLEMS = 1  # of each shape, for laws that take problems one by one
 
 
@@ -63,6 +64,20 @@ class Ground:
         """Whether there is any case for a law, and it tests one of the claims looked at here."""
         wanted = self._only is None or (law.claim in self._only and law.subject is Subject.SCORES)
         return wanted and bool(self.cases(law))
+
+
+class KnownGround(Ground):
+    """The networks on which somebody's pruner broke a law, one by one: tried on every pruner before any search."""
+
+    def __init__(self, subject: Subjected, corpus: Corpus, device: torch.device | None = None) -> None:
+        super().__init__(KNOWN)
+        self._subject, self._corpus, self._device = subject, dict(corpus), device
+
+    def cases(self, law: Law) -> list[Case]:
+        """A case for each network that the corpus has for the law."""
+        specs = (NetSpec.from_json(w.spec) for (name, _), w in self._corpus.items() if name == law.name)
+        generic = Trait.GENERIC in law.needs
+        return [Case.under(self._subject, s.batch().to(device=self._device), generic=generic) for s in specs]
 
 
 def family_ground(family: Family, subject: Subjected, budget: Budget, device: torch.device | None = None) -> Ground:

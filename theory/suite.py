@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,11 +15,11 @@ from pruning.references import as_pruner, load_claim, load_device
 from theory.law import Law, kinds_of
 from theory.laws import laws_named
 from theory.networks import built_in as families
-from theory.search import Budget, Ground, family_ground, search
+from theory.search import Budget, Ground, KnownGround, family_ground, search
 from theory.telling import four_lines, network_of
 from theory.verdict import Outcome, Standing, Verdict, Witness, overall, standing
 from theory.verify import budget_for
-from theory.witnesses import load_corpus
+from theory.witnesses import Corpus, load_corpora
 
 EXAMPLES = 320  # problems per law and family, unless more or fewer are asked for
 
@@ -27,7 +28,8 @@ EXAMPLES = 320  # problems per law and family, unless more or fewer are asked fo
 class Settings:
     """How much is checked, and where; None is what was not said.
 
-    laws: names or ids, none for all; examples: problems per law and family; max_params: weights of a network, at most.
+    laws: names or ids, none for all; examples: problems per law and family; max_params: weights of a network, at most;
+    corpus: a folder of witnesses to try besides those that came with the package.
     """
 
     laws: tuple[str, ...] | None = None
@@ -35,6 +37,7 @@ class Settings:
     max_params: int | None = None
     seed: int | None = None
     device: str | None = None
+    corpus: str | None = None
 
     def or_else(self, other: Settings) -> Settings:
         """These, and what the others say of what these do not."""
@@ -55,7 +58,7 @@ class Suite:
     def configure(self, settings: Settings) -> None:
         """Fill in what was not said. Raises UsageError, ValueError for what can't be met."""
         self.settings = self.settings.or_else(settings)
-        _ = self.budget, self.device  # which raise
+        _ = self.budget, self.device, self.corpus  # which raise
 
     @cached_property
     def laws(self) -> dict[str, Law]:
@@ -65,8 +68,13 @@ class Suite:
 
     @cached_property
     def grounds(self) -> list[Ground]:
-        """The networks of every family. Raises UsageError, ValueError for settings that can't be met."""
-        return [family_ground(family, self.pruner, self.budget, self.device) for family in families().values()]
+        """The networks of the corpus, and those of every family.
+
+        Raises UsageError, ValueError for settings that can't be met.
+        """
+        known = KnownGround(self.pruner, self.corpus, self.device)
+        drawn = (family_ground(family, self.pruner, self.budget, self.device) for family in families().values())
+        return [known, *drawn]
 
     @property
     def budget(self) -> Budget:
@@ -81,9 +89,14 @@ class Suite:
         return load_device(self.settings.or_else(DEFAULTS).device or "cpu")
 
     @cached_property
+    def corpus(self) -> Corpus:
+        """Witnesses that came with the package, and those of the folder that was named. Raises ValueError."""
+        return load_corpora([Path(self.settings.corpus)] if self.settings.corpus else [])
+
+    @cached_property
     def known(self) -> dict[tuple[str, str], Witness]:
         """Witnesses: the corpus, and what was found since."""
-        return dict(load_corpus())
+        return dict(self.corpus)
 
     def verdicts(self, law: str) -> list[Verdict]:
         """One per family that the law has any network for."""
@@ -109,16 +122,18 @@ def check_pruner(
     max_params: int | None = None,
     seed: int = 0,
     device: str = "cpu",
+    corpus: str | None = None,
 ) -> list[Verdict]:
     """Hold a pruner to every law on random networks of every family, as `prunelaws verify` does.
 
     pruner: a prunelaws.Pruner, or a function score(network, state, probe). claims: promises to hold it to besides its
     own. laws: names or ids, all by default; examples: problems per law and family; max_params: weights of a network,
-    at most. Verdicts come law by law; `verdict.failed` marks a refuted claim or a broken contract, which have a
+    at most; corpus: a folder of witnesses of your own, tried first as those that came with the package are. Verdicts
+    come law by law; `verdict.failed` marks a refuted claim or a broken contract, which have a
     witness where a small network alone shows it. Nothing is printed, and nothing is raised for a pruner that is
     wrong. Raises UsageError for a law, claim or device that there is not.
     """
-    settings = Settings(tuple(laws), examples, max_params, seed, device)
+    settings = Settings(tuple(laws), examples, max_params, seed, device, corpus)
     suite = Suite(_pruner(pruner, claims), settings)
     return [verdict for law in suite.laws for verdict in suite.verdicts(law)]
 
@@ -217,6 +232,7 @@ def parametrize_with_laws(
     max_params: int | None = None,
     seed: int | None = None,
     device: str | None = None,
+    corpus: str | None = None,
 ) -> Callable[[Any], Any]:
     """A decorator that runs a pytest function once per pruner and law; it is given `check`, and calls it.
 
@@ -225,7 +241,7 @@ def parametrize_with_laws(
     """
     import pytest
 
-    settings = Settings(None if laws is None else tuple(laws), examples, max_params, seed, device)
+    settings = Settings(None if laws is None else tuple(laws), examples, max_params, seed, device, corpus)
     held = [_pruner(value, claims) for value in pruners]
     found = [check for pruner in held for check in checks(pruner, settings)]
     params = [pytest.param(c, id=f"{c.suite.pruner.name}-{c.name}", marks=pytest.mark.prunelaws) for c in found]

@@ -26,7 +26,7 @@ from theory.networks.family import Family
 from theory.proofs import PROOFS, prove
 from theory.proofs.statement import Proof
 from theory.scope import families_of
-from theory.search import Budget, Ground, family_ground, search
+from theory.search import Budget, Ground, KnownGround, family_ground, search
 from theory.sidebyside import Job, Say, side_by_side
 from theory.subjects import Stepper, Subjected
 from theory.verdict import MaskRecord, Run, RunRecord, Verdict, Witness
@@ -145,6 +145,8 @@ def _on_families(
     say: Say,
 ) -> None:
     known = dict(corpus)
+    with _one_thread():
+        _check(laws, subject, KnownGround(subject, corpus, device), known, say)
     for family in families:
         say(f"{subject.name} on {family.name}")
         with _one_thread():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +18,19 @@ def load_corpus(folder: Path = CORPUS) -> dict[tuple[str, str], Witness]:
     """Every witness in a folder, by law and pruner. Raises ValueError naming a file that is none."""
     found = [read_witness(path) for path in sorted(folder.glob("*.json"))]
     return {(witness.law, witness.pruner): witness for witness in found}
+
+
+def load_corpora(folders: Iterable[Path]) -> dict[tuple[str, str], Witness]:
+    """The witnesses that came with the package, and those in folders of one's own.
+
+    Raises ValueError for a folder that there is not, and naming a file that is no witness.
+    """
+    found = load_corpus()
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"there is no folder {str(folder)!r} to take witnesses from")
+        found |= {(law, f"{pruner} ({folder})"): w for (law, pruner), w in load_corpus(folder).items()}
+    return found
 
 
 def read_witness(path: Path) -> Witness:

@@ -19,6 +19,7 @@ from reports.pairs import (
     pair_standing,
     pruner_names,
 )
+from theory.search import KNOWN
 from theory.subjects import built_in as subjects
 from theory.verdict import Outcome, Run, Standing
 
@@ -50,8 +51,9 @@ def sentence(run: Run) -> str:
 def _scope(run: Run) -> str:
     grounds = list(dict.fromkeys(v.ground for v in run.verdicts))
     models = list(dict.fromkeys(m for g in grounds if (m := model_of(run, g))))
-    families = [g for g in grounds if model_of(run, g) is None]
-    where = [counted(len(families), "kind") + " of random networks"] if families else []
+    families = [g for g in grounds if model_of(run, g) is None and g != KNOWN]
+    where = [KNOWN] if KNOWN in grounds else []
+    where += [counted(len(families), "kind") + " of random networks"] if families else []
     where += [f"the model{'' if len(models) == 1 else 's'} {', '.join(models)}"] if models else []
     others = sum(name in subjects() for name in pruner_names(run))
     pruners = counted(len(pruner_names(run)) - others, "pruner")

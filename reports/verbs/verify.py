@@ -53,6 +53,10 @@ def verify(
     baseline: Annotated[
         Path | None, typer.Option(help="Compare with this older run as well; exit 1 where anything became worse.")
     ] = None,
+    corpus: Annotated[
+        list[Path] | None,
+        typer.Option(help="Also try the witnesses in this folder before any search. May be repeated."),
+    ] = None,
     max_params: Annotated[int | None, typer.Option(help="Pass over random networks with more weights.", min=1)] = None,
     out: Out = DEFAULT_OUT,
     as_json: AsJson = False,
@@ -68,7 +72,7 @@ def verify(
     from theory.sidebyside import processors
     from theory.verify import Model, budget_for
     from theory.verify import verify as run_verification
-    from theory.witnesses import load_corpus
+    from theory.witnesses import load_corpora
 
     references = pruners or _default_pruners()
     loaded = [load_pruner(name, claim or []) for name in references]
@@ -77,6 +81,7 @@ def verify(
     budget = usage(lambda: budget_for(examples, seed, max_params))
     _refuse_twins([pruner.name for pruner, _ in loaded])
     older = files.read_run(baseline) if baseline else None
+    known = usage(lambda: load_corpora(corpus or []))
     files.prepare(out)
     problems = loading.load_models(model or [], seed, where, data, classes)
     models = [Model(name, problem, rounds) for name, problem in problems.items()]
@@ -91,7 +96,7 @@ def verify(
             list(families().values()),
             models,
             budget,
-            load_corpus(),
+            known,
             where,
             live.step,
             live.verdict,

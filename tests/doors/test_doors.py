@@ -6,14 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from prunelaws import check_pruner
 from pruning.errors import UsageError
-from theory.verdict import Standing, Verdict, overall
+from pruning.pruners import built_in
+from theory.verdict import Outcome, Standing, Verdict, overall
+from theory.witnesses import save_witness
 
 ROOT = Path(__file__).resolve().parents[2]
 LAWS = "A1,B12a,M0"
@@ -45,6 +49,7 @@ def test_mine(check):
 CALLED = """
 import json
 from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from mine import mine
 from prunelaws import check_pruner
@@ -97,7 +102,7 @@ def test_all_four_doors_give_the_same_verdicts_beside_packages_of_the_same_names
     assert recorded(folder / "decorated" / "run.json") == found
 
     named = run(
-        folder, "pytest", "-n2", "--prunelaws-pruner=mine:mine", *options, "--prunelaws-report=named", "mine.py"
+        folder, "pytest", "-n1", "--prunelaws-pruner=mine:mine", *options, "--prunelaws-report=named", "mine.py"
     )
     assert named.returncode == 1, named.stdout
     assert recorded(folder / "named" / "run.json") == found
@@ -148,7 +153,8 @@ def test_a_bare_function_is_held_to_what_it_is_said_to_claim() -> None:
 def test_networks_of_more_weights_are_passed_over() -> None:
     every, few = (check_pruner(magnitude, max_params=most, **BRIEF) for most in (None, 12))
     assert 0 < sum(v.cases for v in few) < sum(v.cases for v in every)
-    assert check_pruner(magnitude, max_params=1, laws=["A1"], examples=1) == []
+    known = check_pruner(magnitude, max_params=1, laws=["A1", "S5"], examples=1)
+    assert {(v.law, v.ground) for v in known} == {("neuron_conservation", "networks known to break it")}
 
 
 @pytest.mark.parametrize(
@@ -222,3 +228,21 @@ def test_the_ini_file_says_what_the_command_line_does_not(pytester: pytest.Pytes
     ]
     named = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--prunelaws-laws=A1", "--co", "-q")
     assert named.outlines[:2] == tests[0::3]
+
+
+def test_networks_known_to_break_a_law_are_tried_before_any_search(tmp_path: Path) -> None:
+    found = check_pruner(magnitude, laws=["A1"], examples=1, max_params=1)  # no random network is that small
+    assert [(v.ground, v.outcome) for v in found] == [("networks known to break it", Outcome.BROKEN)]
+    own = found[0].witness
+    assert own is not None and (own.network, own.pruner) == ("Net(Dense([[1]]), Dense([[2]]))", "magnitude")
+    wide = {**own.spec, "values": {n: (3 * torch.tensor(v)).tolist() for n, v in own.spec["values"].items()}}
+    save_witness(replace(own, pruner="mine", spec=wide), tmp_path)
+    one, two = (check_pruner(magnitude, laws=["A1"], examples=1, max_params=1, corpus=c) for c in (None, str(tmp_path)))
+    assert two[0].cases == 1 and one[0].cases == 1  # it stops at the first that breaks it
+    held = [
+        check_pruner(built_in()["synflow"], laws=["A1"], examples=1, max_params=1, corpus=c)[0].cases
+        for c in (None, str(tmp_path))
+    ]
+    assert held[1] == held[0] + 1
+    with pytest.raises(ValueError, match="there is no folder 'nowhere'"):
+        check_pruner(magnitude, corpus="nowhere")
