@@ -145,11 +145,11 @@ def _on_families(
     say: Say,
 ) -> None:
     known = dict(corpus)
-    with _one_thread():
+    with one_thread():
         _check(laws, subject, KnownGround(subject, corpus, device), known, say)
     for family in families:
         say(f"{subject.name} on {family.name}")
-        with _one_thread():
+        with one_thread():
             ground = family_ground(family, subject, budget, device)
             _check(laws, subject, ground, known, say)
             if any(law.subject is Subject.TRACE for law in laws.values()) and Subject.TRACE in kinds_of(subject):
@@ -191,7 +191,7 @@ def _check(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One thread while tensors are tiny: waiting for a second one costs more than it saves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
