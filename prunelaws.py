@@ -1,7 +1,7 @@
 """prunelaws: holds neural-network pruners to their theory. The unique name that every entry point loads.
 
-Imports nothing heavy. The three packages behind it have common names: where somebody else's package has one of them,
-ours are loaded aside, so that both can be used. PYTEST_DONT_REWRITE
+Imports nothing heavy. The three packages behind it have common names: installed, and where somebody else's package has
+one of these names, ours are loaded aside, so that both can be used. PYTEST_DONT_REWRITE
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_HOME = Path(__file__).resolve().parent
 _ROOMS = ("pruning", "theory", "reports")
-_ASIDE = "prunelaws_rooms"  # holds ours where another package has one of their names
+_ASIDE = "prunelaws_rooms"  # holds ours where they were installed, or where another package has one of their names
+_INSTALLED = (Path(__file__).resolve().parent / _ASIDE).is_dir()  # a checkout has them under their own names
+_HOME = Path(__file__).resolve().parent / _ASIDE if _INSTALLED else Path(__file__).resolve().parent
 _PUBLIC = {
     "check_pruner": "theory.suite",
     "parametrize_with_laws": "theory.suite",
+    "untested": "theory.suite",
+    "UsageError": "pruning.errors",
     "Claim": "pruning.pruner",
     "in_place": "pruning.inplace",
     "masking": "pruning.pruner",
@@ -60,9 +63,9 @@ def _ours(name: str) -> ModuleType:
 
 @cache
 def _crowded() -> bool:
-    """Whether Python or a user's reference would find another package of one of our names; then ours go aside."""
+    """Whether ours go aside: where they were installed, and where another package of one of their names is found."""
     named = [Path(arg.partition(".py:")[0]).parent for arg in sys.argv[1:] if ".py:" in arg]
-    crowded = any(_foreign(name, [Path.cwd(), *named]) for name in _ROOMS)
+    crowded = _INSTALLED or any(_foreign(name, [Path.cwd(), *named]) for name in _ROOMS)
     if crowded:
         sys.meta_path.insert(0, _Aside())
     return crowded
@@ -92,7 +95,8 @@ class _Aside:
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname in _ROOMS:
-            return PathFinder.find_spec(fullname, [p for p in sys.path if not Path(p, "prunelaws.py").exists()])
+            others = [p for p in sys.path if _INSTALLED or not Path(p, "prunelaws.py").exists()]
+            return PathFinder.find_spec(fullname, others)
         if fullname == _ASIDE:
             spec = ModuleSpec(_ASIDE, None, is_package=True)
             spec.submodule_search_locations = [str(_HOME)]
@@ -140,14 +144,17 @@ def pytest_addoption(parser: Any) -> None:
     group = parser.getgroup("prunelaws", "hold neural-network pruners to their laws")
     for name, (kind, help) in _OPTIONS.items():
         more = {"action": "append"} if kind == "linelist" else {}
+        more |= {"metavar": name.split("-")[-1].upper()}
         group.addoption(f"--prunelaws-{name}", dest=f"prunelaws_{name}", default=None, help=help, **more)
         parser.addini(f"prunelaws_{name.replace('-', '_')}", help, type=kind, default=None)
 
 
 def pytest_configure(config: Any) -> None:
-    """Register the marker, and the plugin for this session."""
+    """Register the marker, and the plugin for this session. Raises pytest.UsageError for options that can't be met."""
     config.addinivalue_line("markers", "prunelaws: a law that a pruner is held to")
-    config.pluginmanager.register(_Door(config), "prunelaws-door")
+    door = _Door(config)
+    config.pluginmanager.register(door, "prunelaws-door")
+    door.check_options()
 
 
 class _Door:
@@ -171,12 +178,24 @@ class _Door:
         usage = import_module("pytest").UsageError
         raise usage(f"prunelaws: --prunelaws-{name} is {text!r}, wanted a whole number")
 
-    def pytest_collection_modifyitems(self, session: Any, items: list[Any]) -> None:
-        """Add the laws of the pruners that are named, and say to every check what was asked for."""
-        if not self.said("pruner") and not any(item.get_closest_marker("prunelaws") for item in items):
+    def check_options(self) -> None:
+        """Raise pytest.UsageError before anything runs: what a worker of xdist raises reaches nobody."""
+        if hasattr(self.config, "workerinput") or not any(self.said(name) for name in _OPTIONS):
             return
+        report = Path(self.said("report")) if self.said("report") else None
+        distributed = bool(getattr(self.config.option, "numprocesses", None))
+        references = self.said("pruner") or [] if distributed else []  # else they are loaded when tests are collected
+        _ours("theory.plugin").checked(references, self.said("claim") or [], self.settings())
+        if report:
+            try:
+                _ours("reports.files").prepare(report)
+            except _ours("pruning.errors").UsageError as error:
+                raise import_module("pytest").UsageError(f"prunelaws: {error}") from error
+
+    def settings(self) -> Any:
+        """What was asked for."""
         laws = self.said("laws")
-        settings = _ours("theory.suite").Settings(
+        return _ours("theory.suite").Settings(
             None if laws is None else tuple(laws),
             self.number("examples"),
             self.number("max-params"),
@@ -184,8 +203,12 @@ class _Door:
             self.said("device"),
             self.said("corpus"),
         )
-        references, claims = self.said("pruner") or [], self.said("claim") or []
-        _ours("theory.plugin").collected(session, items, references, claims, settings)
+
+    def pytest_collection_modifyitems(self, session: Any, items: list[Any]) -> None:
+        """Add the laws of the pruners that are named, and say to every check what was asked for."""
+        if self.said("pruner") or any(item.get_closest_marker("prunelaws") for item in items):
+            references, claims = self.said("pruner") or [], self.said("claim") or []
+            _ours("theory.plugin").collected(session, items, references, claims, self.settings())
 
     def pytest_runtest_teardown(self, item: Any) -> None:
         """Put what a check found on its report, which reaches the main process however many there are."""

@@ -16,6 +16,7 @@ from pruning.network import Network, check_finite
 from pruning.problem import Probe, Problem
 from pruning.pruner import Pruner, State
 from pruning.schedule import Schedule
+from pruning.surroundings import as_they_were
 
 MAX_ROUNDS = torch.iinfo(torch.int16).max
 
@@ -138,7 +139,16 @@ def _held_to_answer(who: str) -> Iterator[None]:
 
 
 def call_scorer(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
-    """The pruner's scores, one tensor per weight. Raises ScoreError where it raised or gave something else."""
+    """The pruner's scores, one tensor per weight, with torch's modes and random states left as they were.
+
+    Raises ScoreError where it raised or gave something else.
+    """
+    with as_they_were():
+        return ask_scorer(pruner, network, state, probe)
+
+
+def ask_scorer(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
+    """The same, with whatever the scorer does to torch's modes and random states."""
     who = f"the scorer of {pruner.name!r}"
     assert pruner.score is not None
     with _held_to_answer(who):
@@ -148,6 +158,8 @@ def call_scorer(pruner: Pruner, network: Network, state: State, probe: Probe) ->
     for name, score in scores.items():
         if not isinstance(score, Tensor):
             raise ScoreError(f"{who} returned {type(score).__name__} for {name!r}, wanted a tensor")
+        if score.layout is not torch.strided:
+            raise ScoreError(f"{who} returned a tensor of {score.layout} for {name!r}, wanted a dense one")
     try:
         check_against(network.weights, scores, "score")
     except ValueError as error:
@@ -183,7 +195,8 @@ def _select(
             after: object = pruner.select(scores, masks, target)
         else:
             assert pruner.choose is not None
-            after = pruner.choose(network, state, target, probe)
+            with as_they_were():
+                after = pruner.choose(network, state, target, probe)
     if not isinstance(after, Mapping if scores is None else Masks):
         raise ScoreError(f"{who} returned {type(after).__name__}, wanted Masks")
     try:

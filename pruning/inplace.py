@@ -41,6 +41,9 @@ def in_place(name: str, call: Call, *, claims: Iterable[Claim] = (), rounds: int
             returned = call(model, keep, probe)
         if isinstance(returned, Mapping):
             return dict(returned)
+        if returned is not None:
+            kind = type(returned).__name__
+            raise TypeError(f"it returned {kind}; wanted nothing, the model being changed in place, or masks by name")
         return _read(model, state, keep)
 
     return masking(name, choose, claims=claims, rounds=rounds)

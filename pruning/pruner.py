@@ -111,12 +111,16 @@ def masking(name: str, choose: Choose, *, claims: Iterable[Claim] = (), rounds: 
 
 
 def _counted(name: str, rounds: int) -> int:
-    if rounds < 1:
-        raise ValueError(f"pruner {name!r} has {rounds} rounds of scoring, wanted at least 1")
+    if not isinstance(rounds, int) or rounds < 1:
+        raise ValueError(f"pruner {name!r} has {rounds!r} rounds of scoring, wanted at least 1")
     return rounds
 
 
 def _claimed(name: str, claims: Iterable[Claim]) -> frozenset[Claim]:
+    if not isinstance(name, str) or not name:
+        raise TypeError(f"the name of a pruner is {name!r}, wanted a text")
+    if isinstance(claims, str):
+        raise TypeError(f"the claims of pruner {name!r} are the text {claims!r}, wanted a set of claims")
     known, claimed = set(Claim), frozenset(claims)
     if claimed - known:
         unknown = ", ".join(sorted(map(repr, claimed - known)))

@@ -28,9 +28,10 @@ class Comparison:
     """What changed from an older run to a newer one.
 
     refuted, broken: held or unknown before, broken now, where the pruner is held to it and where not; lost: checked
-    before, and nothing to check now; withdrawn: claims that are made no more; held: broken before; margins: still
-    held, twice as close to a bound; masks: cases on which other weights are kept; unmatched: what only one run has;
-    unlike: settings that differ, which makes all the rest doubtful; seconds: per law, in both.
+    before, and nothing to check now, or not in the newer run at all; withdrawn: claims that are made no more; held:
+    broken before; margins: still held, twice as close to a bound; masks: cases on which other weights are kept;
+    unmatched: what only the newer run has, or the older one without having checked it; unlike: settings that differ,
+    which makes all the rest doubtful; seconds: per law, in both.
     """
 
     refuted: list[Change]
@@ -59,15 +60,20 @@ def compare_runs(old: Run, new: Run) -> Comparison:
     only = [
         f"{law} of {pruner}, {when}"
         for when, a, b in _sides(before, after)
-        for law, pruner in a
-        if (law, pruner) not in b
+        for (law, pruner), found in a.items()
+        if (law, pruner) not in b and (a is after or overall(found) not in CHECKED)
     ]
     claims = [{(p["name"], c) for p in run.pruners for c in p["claims"]} for run in (old, new)]
     pruners = {p["name"] for p in new.pruners}
     return Comparison(
         refuted=[_change(*c) for c in newly_broken if pair_standing(c[2]) is Standing.REFUTED],
         broken=[_change(*c) for c in newly_broken if pair_standing(c[2]) is not Standing.REFUTED],
-        lost=[_change(*c) for c in changes if overall(c[1]) in CHECKED and overall(c[2]) not in CHECKED],
+        lost=[_change(*c) for c in changes if overall(c[1]) in CHECKED and overall(c[2]) not in CHECKED]
+        + [
+            Change(pruner, law, pair_standing(found).value, "not in the newer run")
+            for (law, pruner), found in before.items()
+            if (law, pruner) not in after and overall(found) in CHECKED
+        ],
         withdrawn=[Change(p, c, "claimed", "not claimed") for p, c in sorted(claims[0] - claims[1]) if p in pruners],
         held=[_change(*c) for c in changes if _is(c[1], Outcome.BROKEN) and _is(c[2], Outcome.HELD)],
         margins=[m for c in changes if (m := _margin(*c))],

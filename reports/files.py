@@ -64,7 +64,7 @@ def read_run(path: Path) -> Run:
     except OSError as error:
         raise UsageError(f"the run {str(file)!r} can't be read: {error.strerror}") from error
     except ValueError as error:
-        raise UsageError(f"{str(file)!r} is {error}") from error
+        raise UsageError(f"{str(file)!r}: {error}") from error
 
 
 def write_comparison(text: str, path: Path) -> None:

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from pruning.errors import UsageError
+from pruning.pruner import scored
 from pruning.references import load_pruner
 from theory.laws import catalogue, laws_named
-from theory.suite import Check, Settings, checks
+from theory.networks import built_in as families
+from theory.search import KNOWN
+from theory.suite import DEFAULTS, Check, Settings, Suite, checks
 from theory.verdict import Outcome, Run, Verdict, Witness
 from theory.verify import described, provenance, subject_record
 
@@ -45,6 +48,22 @@ class Laws(pytest.Collector):
         """An item per check."""
         for check in self.found:
             yield LawItem.from_parent(self, name=f"{check.suite.pruner.name}[{check.name}]", check=check)
+
+
+def checked(references: Iterable[str], claims: Iterable[str], settings: Settings) -> None:
+    """Raises pytest.UsageError for settings and pruners that can't be had."""
+    try:
+        laws_named(settings.laws or ())
+        nobody = Suite(scored("nobody", _nothing), settings.or_else(DEFAULTS))
+        nobody.configure(settings)
+        for reference in references:
+            load_pruner(reference, claims)
+    except (UsageError, ValueError) as error:
+        raise pytest.UsageError(f"prunelaws: {error}") from error
+
+
+def _nothing(*_: object) -> dict[str, Any]:
+    return {}
 
 
 def collected(
@@ -107,16 +126,17 @@ def run_of(findings: Iterable[str]) -> Run:
     """The record of what all checks found, whatever order they came in."""
     read = [json.loads(text) for text in findings]
     pruners = {found["pruner"]["name"]: found["pruner"] for found in read}
-    order = list(catalogue())
+    names, order, grounds = list(pruners), list(catalogue()), [KNOWN, *families()]
     all_found = [_verdict(data) for found in read for data in found["verdicts"]]
-    verdicts = list({(v.law, v.pruner, v.ground): v for v in all_found}.values())  # a pruner may be tested by two doors
+    worst_last = sorted(all_found, key=lambda v: v.outcome is Outcome.BROKEN)  # a pruner may be tested by two doors
+    verdicts = list({(v.law, v.pruner, v.ground): v for v in worst_last}.values())
     return Run(
         provenance=read[0]["provenance"],
         laws=[
             described(law) | {"proof": None} for law in catalogue().values() if law.name in {v.law for v in verdicts}
         ],
         pruners=list(pruners.values()),
-        verdicts=sorted(verdicts, key=lambda v: (list(pruners).index(v.pruner), order.index(v.law))),
+        verdicts=sorted(verdicts, key=lambda v: (names.index(v.pruner), order.index(v.law), grounds.index(v.ground))),
     )
 
 

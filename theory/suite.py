@@ -132,15 +132,31 @@ def check_pruner(
     at most; corpus: a folder of witnesses of your own, tried first as those that came with the package are. Verdicts
     come law by law; `verdict.failed` marks a refuted claim or a broken contract, which have a
     witness where a small network alone shows it. Nothing is printed, and nothing is raised for a pruner that is
-    wrong. Raises UsageError for a law, claim or device that there is not.
+    wrong; `untested` names claims that no law could test. Raises UsageError for a law, claim or device that there is
+    not, ValueError for numbers out of range.
     """
-    settings = Settings(tuple(laws), examples, max_params, seed, device, corpus)
+    settings = Settings(_several(laws), examples, max_params, seed, device, corpus)
     suite = Suite(_pruner(pruner, claims), settings)
     return [verdict for law in suite.laws for verdict in suite.verdicts(law)]
 
 
 def _pruner(value: Pruner | Callable[..., Any], claims: Iterable[Claim | str]) -> Pruner:
-    return as_pruner(value, repr(value), frozenset(load_claim(claim) for claim in claims))[0]
+    return as_pruner(value, repr(value), frozenset(load_claim(claim) for claim in _several(claims)))[0]
+
+
+def _several(names: str | Iterable[str]) -> tuple[str, ...]:
+    """One name is a list of one."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def untested(verdicts: Iterable[Verdict]) -> list[tuple[str, str, str]]:
+    """(pruner, claim, why) of each claim that no law could test: nothing was refuted, nor was anything shown."""
+    found: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.claimed and verdict.claim:
+            found.setdefault((verdict.pruner, verdict.claim), []).append(verdict)
+    silent = {pair: own for pair, own in found.items() if overall(own) not in (Outcome.HELD, Outcome.BROKEN)}
+    return [(pruner, claim, _why(own)) for (pruner, claim), own in silent.items()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +258,7 @@ def parametrize_with_laws(
     """
     import pytest
 
-    settings = Settings(None if laws is None else tuple(laws), examples, max_params, seed, device, corpus)
+    settings = Settings(None if laws is None else _several(laws), examples, max_params, seed, device, corpus)
     held = [_pruner(value, claims) for value in pruners]
     found = [check for pruner in held for check in checks(pruner, settings)]
     params = [pytest.param(c, id=f"{c.suite.pruner.name}-{c.name}", marks=pytest.mark.prunelaws) for c in found]

@@ -336,8 +336,8 @@ def budget_for(examples: int, seed: int, max_params: int | None = None) -> Budge
 
     Raises ValueError below 1.
     """
-    for name, value in (("examples", examples), ("max_params", max_params)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is {value}, wanted at least 1")
+    for name, value, least in (("examples", examples, 1), ("max_params", max_params, 1), ("seed", seed, 0)):
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise ValueError(f"{name} is {value!r}, wanted at least {least}, a whole number")
     shapes = max(min(8, examples), math.ceil(examples / 40))
     return Budget(shapes, math.ceil(examples / shapes), seed, max_params)

@@ -60,7 +60,7 @@ def synaptic_flow(
             held: Any = layer.get_submodule(f"parametrizations.{weight}")
             pairs.append((held[0].mask, held.original))
         theirs = make(pairs)
-        with torch.enable_grad(), _default_dtype(next(iter(state.weights.values())).dtype):
+        with _seen_by(state, pairs), torch.enable_grad(), _default_dtype(next(iter(state.weights.values())).dtype):
             theirs.score(model, probe.criterion, _Loader(probe), network.example.device)
         return {path: theirs.scores[id(p)].detach() for path, (_, p) in zip(state.weights, pairs, strict=True)}
 
@@ -72,6 +72,17 @@ def synaptic_flow(
         return Masks({n: mask != 0 for n, (mask, _) in zip(scores, pairs, strict=True)})
 
     return scored(name or str(getattr(make, "__name__", "theirs")), score, select=select, rounds=rounds, claims=claims)
+
+
+@contextmanager
+def _seen_by(state: State, pairs: Pairs) -> Iterator[None]:
+    """What they do to the model's weights and do not undo, they do to the ones that they were given."""
+    try:
+        yield
+    finally:
+        for weight, (_, parameter) in zip(state.weights.values(), pairs, strict=True):
+            if not torch.equal(weight, parameter.detach()):
+                weight.copy_(parameter.detach())
 
 
 @contextmanager

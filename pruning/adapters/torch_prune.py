@@ -16,6 +16,9 @@ from pruning.pruner import Claim, Pruner
 def torch_global(method: type[prune.BasePruningMethod], *, claims: Iterable[Claim] = ()) -> Pruner:
     """global_unstructured with a method such as L1Unstructured; it is asked for a number of weights, and gives that."""
 
+    if not (isinstance(method, type) and issubclass(method, prune.BasePruningMethod)):
+        raise TypeError(f"the method is {method!r}, wanted a class of torch.nn.utils.prune such as L1Unstructured")
+
     def call(model: nn.Module, keep: int, probe: Probe) -> None:
         found = _weights(model)
         alive = sum(int(layer.get_buffer(f"{name}_mask").sum()) for layer, name in found)
@@ -29,6 +32,9 @@ def torch_local(function: Callable[..., Any], *, claims: Iterable[Claim] = (), *
 
     options: what the function takes besides, such as n and dim. Counts are rounded by layer, or by channel.
     """
+
+    if not callable(function):
+        raise TypeError(f"what is to prune is {function!r}, wanted a function of torch.nn.utils.prune")
 
     def call(model: nn.Module, keep: int, probe: Probe) -> None:
         found = _weights(model)

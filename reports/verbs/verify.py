@@ -74,6 +74,7 @@ def verify(
     from theory.verify import verify as run_verification
     from theory.witnesses import load_corpora
 
+    _refuse_unused(model, {"--data": data, "--classes": classes, "--rounds": rounds})
     references = pruners or _default_pruners()
     loaded = [load_pruner(name, claim or []) for name in references]
     chosen, where = laws_named(laws or []), load_device(device)
@@ -144,6 +145,12 @@ def _default_pruners() -> list[str]:
     from pruning.pruners import built_in
 
     return list(built_in())
+
+
+def _refuse_unused(model: list[str] | None, options: dict[str, object]) -> None:
+    idle = [name for name, value in options.items() if value is not None]
+    if idle and not model:
+        raise UsageError(f"{idle[0]} is for models, and there is none: add --model")
 
 
 def _refuse_twins(names: list[str]) -> None:

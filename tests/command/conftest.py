@@ -103,6 +103,13 @@ KEEPS = {Claim.EXACT_BUDGET, Claim.NESTED_MASKS, Claim.POSITIVE}
 faithful = replace(built_in()["synflow"], name="mine", claims=frozenset(KEEPS))
 off_by_one = replace(faithful, select=one_less)
 
+def sets_the_seed(network, state, probe):
+    torch.manual_seed(0)
+    return magnitude(network, state, probe)
+
+def sparse(network, state, probe):
+    return {n: w.abs().to_sparse() for n, w in state.effective.items()}
+
 def first(network, state, keep, probe):
     order = {n: -torch.arange(w.numel()).view(w.shape).double() for n, w in state.weights.items()}
     return global_top_k(order, state.masks, keep)

@@ -160,6 +160,8 @@ def test_a_model_is_verified_along_a_run(run: Run) -> None:
         ("writes_masked_weights", "purity", "scoring changed weight"),
         ("refills_masks", "purity", "scoring changed mask"),
         ("changes_default_dtype", "purity", "torch's default dtype"),
+        ("sets_the_seed", "S1,S2,B14", "scoring changed torch's random state"),
+        ("sparse", "S1", "wanted a dense one"),
         ("late_reader", "data_free", "asked for the batch"),
         ("quits", "usable_scores", "raised SystemExit"),
         ("gives_up", "usable_scores", "raised GeneratorExit"),

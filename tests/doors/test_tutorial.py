@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
         files[name] = files.get(name, "") + code
     assert set(files) == {"mine.py", "test_mine.py", "script.py", "others.py"}
     for name, code in files.items():
-        (tmp_path / name).write_text(code.replace("examples=40", "examples=2, laws=['B12a', 'M1']"))
+        (tmp_path / name).write_text(code.replace("examples=40", "examples=2, laws=['B12a', 'M1', 'M2', 'S2']"))
     return tmp_path
 
 
@@ -40,8 +40,8 @@ def test_the_pruner_keeps_what_it_claims_by_every_door(folder: Path) -> None:
     narrow = ("--prunelaws-laws=B12a,B13,M1,M2,S2", "--prunelaws-examples=2", "-p", "no:cacheprovider")
     tests = run(folder, "-m", "pytest", "-q", *narrow, "--prunelaws-report=found", "test_mine.py")
     assert tests.returncode == 0, tests.stdout
-    script = run(folder, "-c", "from script import refuted; print(refuted)")
-    assert script.stdout == "[]\n", script.stderr
+    script = run(folder, "-c", "from script import refuted, silent; print(refuted, silent)")
+    assert script.stdout == "[] []\n", script.stderr
     options = ("--laws", "B12a,B13,M1,M2,S2", "--examples", "2")
     verified = run(folder, "-m", "prunelaws", "verify", "mine.py:mine", *options, "-o", "again", "--baseline", "found")
     assert verified.returncode == 0, verified.stderr

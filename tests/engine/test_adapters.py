@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -188,13 +189,22 @@ def retrained(model: nn.Module, keep: int, probe: Probe) -> None:
         model.get_parameter("0.weight").add_(1)
 
 
+def copied(model: nn.Module, keep: int, probe: Probe) -> nn.Module:
+    smallest_zeroed(other := copy.deepcopy(model), keep, probe)
+    return other
+
+
 def replaced(model: nn.Module, keep: int, probe: Probe) -> None:
     model.get_submodule("0").weight = nn.Parameter(torch.ones(1, 1).double())
 
 
 @pytest.mark.parametrize(
     ("call", "said"),
-    [(retrained, "kept weights of '0.weight' were changed"), (replaced, "the weight '0.weight' is gone")],
+    [
+        (copied, "it returned Rebuilt; wanted nothing, the model being changed in place, or masks by name"),
+        (retrained, "kept weights of '0.weight' were changed"),
+        (replaced, "the weight '0.weight' is gone"),
+    ],
 )
 def test_a_module_that_can_t_be_read_is_told(call: Any, said: str) -> None:
     with pytest.raises(ScoreError, match=said):
@@ -258,7 +268,7 @@ class Theirs:
                 mask.copy_((self.scores[id(parameter)] > threshold).to(mask))
 
 
-class TheirSynFlow(Theirs):
+class NeverRestored(Theirs):
     def score(self, model: nn.Module, loss: Any, dataloader: Any, device: Any) -> None:
         with torch.no_grad():
             for tensor in model.state_dict().values():
@@ -267,6 +277,15 @@ class TheirSynFlow(Theirs):
         model(torch.ones([1, *data[0, :].shape]).to(device)).sum().backward()
         for _, p in self.masked_parameters:
             self.scores[id(p)] = torch.clone(p.grad * p).detach().abs_()
+
+
+class TheirSynFlow(NeverRestored):
+    def score(self, model: nn.Module, loss: Any, dataloader: Any, device: Any) -> None:
+        signs = {name: tensor.sign() for name, tensor in model.state_dict().items()}
+        super().score(model, loss, dataloader, device)
+        with torch.no_grad():
+            for name, tensor in model.state_dict().items():
+                tensor.mul_(signs[name])
 
 
 class TheirSNIP(Theirs):
@@ -304,6 +323,7 @@ def test_what_is_wrong_with_that_form_is_found() -> None:
     flow = outcomes(synaptic_flow(TheirSynFlow), laws)
     assert all("broken" not in flow[law] for law in ("A1", "B14", "M0", "M2", "S3", "S4", "S5"))
     assert "broken" in flow["M1"]  # ties at the threshold
+    assert outcomes(synaptic_flow(NeverRestored), ("B14",)) == {"B14": {"broken"}}
     snip = outcomes(synaptic_flow(TheirSNIP), laws)
     assert all("broken" in snip[law] for law in ("M1", "M2", "S3", "S4"))  # it scores masks, which brings weights back
     assert all("broken" not in snip[law] for law in ("B14", "M0", "S5"))

@@ -78,6 +78,15 @@ def test_a_pruner_or_a_law_in_one_run_only_is_said_and_no_regression() -> None:
     assert "1 check in one run only" in as_text(found)
 
 
+def test_what_the_newer_run_does_not_have_is_no_longer_checked() -> None:
+    gone = a_verdict("positivity", "other", HELD)
+    found = compare_runs(run_of(one(HELD), gone), run_of(one(HELD)))
+    assert found.regressed and [(c.pruner, c.after) for c in found.lost] == [("other", "not in the newer run")]
+    assert not found.unmatched
+    never = a_verdict("positivity", "other", OUTSIDE)
+    assert not compare_runs(run_of(one(HELD), never), run_of(one(HELD))).regressed
+
+
 def test_other_masks_are_told_by_ground() -> None:
     def masks(*digests: str) -> list[MaskRecord]:
         return [MaskRecord("mine", "dense, integer", list(digests)), MaskRecord("mine", "conv, real", ["same"])]
