@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from prunelaws import check_pruner
+from prunelaws import check_pruner, untested
 from pruning.errors import UsageError
 from pruning.pruners import built_in
 from theory.verdict import Outcome, Standing, Verdict, overall
@@ -52,7 +52,7 @@ from dataclasses import asdict
 from dataclasses import replace
 from pathlib import Path
 from mine import mine
-from prunelaws import check_pruner
+from prunelaws import check_pruner, untested
 
 def test_mine():
     found = check_pruner(mine, laws={laws!r}.split(","), examples={examples}, seed={seed})
@@ -246,3 +246,33 @@ def test_networks_known_to_break_a_law_are_tried_before_any_search(tmp_path: Pat
     assert held[1] == held[0] + 1
     with pytest.raises(ValueError, match="there is no folder 'nowhere'"):
         check_pruner(magnitude, corpus="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-n1", "--prunelaws-pruner=nofile.py:x"), "prunelaws: there is no file 'nofile.py'"),
+        (("--prunelaws-report=test_score.py",), "prunelaws: the folder 'test_score.py' can't be written to"),
+        (("--prunelaws-seed=-1",), "--prunelaws-seed is '-1', wanted a whole number"),
+    ],
+)
+def test_options_that_can_t_be_met_are_told_before_anything_runs(
+    pytester: pytest.Pytester, options: tuple[str, ...], said: str
+) -> None:
+    pytester.makepyfile(test_score=CLAIMING % ("", "'S2'"))
+    ended = run(pytester.path, "pytest", "-p", "no:cacheprovider", *options)
+    assert ended.returncode == 4 and said in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr and "passed" not in ended.stdout
+
+
+def test_claims_that_no_law_could_test_are_named() -> None:
+    found = check_pruner(magnitude, claims="union bound", laws="B6", examples=1)
+    assert [(pruner, claim) for pruner, claim, _ in untested(found)] == [("magnitude", "union bound")]
+    assert untested(check_pruner(magnitude, claims="positive", laws="S2", examples=1)) == []
+
+
+@pytest.mark.parametrize("arguments", [{"examples": 2.5}, {"examples": "3"}, {"seed": -1}, {"max_params": 0}])
+def test_numbers_out_of_range_are_told(arguments: dict[str, Any]) -> None:
+    name = next(iter(arguments))
+    with pytest.raises(ValueError, match=f"{name} is .*, wanted at least [01], a whole number"):
+        check_pruner(magnitude, **arguments)
