@@ -52,9 +52,9 @@ def test_the_same_again_is_no_regression(run: Run, older: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_run_is_told_in_one_line(run: Run, older: Path, name: str, text: str | None, said: str) -> None:
+def test_what_is_no_run_is_told_in_one_line(run: Run, name: str, text: str | None, said: str) -> None:
     if text is not None:
         Path(name).write_text(text)
-    for words in (("compare", "older", name), ("verify", "synflow", "--baseline", name)):
+    for words in (("compare", name, "never read"), ("verify", "synflow", "--baseline", name)):
         ended = run(*words)
         assert ended.status == 2 and said in ended.err and ended.err.count("\n") == 1
