@@ -23,7 +23,7 @@ _HOME = Path(__file__).resolve().parent / _ASIDE if _INSTALLED else Path(__file_
 _PUBLIC = {
     "check_pruner": "theory.suite",
     "parametrize_with_laws": "theory.suite",
-    "untested": "theory.suite",
+    "untested": "theory.verdict",
     "UsageError": "pruning.errors",
     "Claim": "pruning.pruner",
     "in_place": "pruning.inplace",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reports.pairs import by_pair, pair_standing
+from reports.pairs import CHECKED, Pair, by_pair, pair_standing
 from theory.verdict import Outcome, Run, Standing, Verdict, overall
 
-CHECKED = (Outcome.HELD, Outcome.BROKEN)
 MARGIN = 2  # times as close to its bound: less comes from the machine's own rounding
 SETTINGS = ("seed", "networks per law and family", "device")  # what must agree for verdicts to be comparable
 
@@ -68,12 +67,7 @@ def compare_runs(old: Run, new: Run) -> Comparison:
     return Comparison(
         refuted=[_change(*c) for c in newly_broken if pair_standing(c[2]) is Standing.REFUTED],
         broken=[_change(*c) for c in newly_broken if pair_standing(c[2]) is not Standing.REFUTED],
-        lost=[_change(*c) for c in changes if overall(c[1]) in CHECKED and overall(c[2]) not in CHECKED]
-        + [
-            Change(pruner, law, pair_standing(found).value, "not in the newer run")
-            for (law, pruner), found in before.items()
-            if (law, pruner) not in after and overall(found) in CHECKED
-        ],
+        lost=_lost(before, after),
         withdrawn=[Change(p, c, "claimed", "not claimed") for p, c in sorted(claims[0] - claims[1]) if p in pruners],
         held=[_change(*c) for c in changes if _is(c[1], Outcome.BROKEN) and _is(c[2], Outcome.HELD)],
         margins=[m for c in changes if (m := _margin(*c))],
@@ -86,6 +80,18 @@ def compare_runs(old: Run, new: Run) -> Comparison:
         ],
         seconds=_seconds(old, new),
     )
+
+
+def _lost(before: dict[Pair, list[Verdict]], after: dict[Pair, list[Verdict]]) -> list[Change]:
+    """What was checked before, and is not now, or is not there."""
+    checked = {pair: found for pair, found in before.items() if overall(found) in CHECKED}
+    gone = [
+        Change(p, law, pair_standing(f).value, "not in the newer run")
+        for (law, p), f in checked.items()
+        if (law, p) not in after
+    ]
+    silent = [pair for pair in checked if pair in after and overall(after[pair]) not in CHECKED]
+    return [_change(pair, checked[pair], after[pair]) for pair in silent] + gone
 
 
 def _sides(before: dict[Any, Any], after: dict[Any, Any]) -> list[tuple[str, dict[Any, Any], dict[Any, Any]]]:

@@ -107,12 +107,6 @@ def claims_by_fate(run: Run) -> dict[str, list[Pair]]:
     return _by_fate(outcomes)
 
 
-def untested(run: Run) -> list[tuple[str, str, str]]:
-    """(pruner, claim, reason) of each claim whose laws were run and found nothing to check."""
-    asked = {(v.pruner, v.claim): v.reason or "nothing flowed" for v in run.verdicts if v.claimed}
-    return [(p, c, asked[p, c]) for p, c in claims_by_fate(run)["untested"] if (p, c) in asked]
-
-
 def contracts_by_fate(run: Run) -> dict[str, list[Pair]]:
     """(pruner, law) of every contract: "kept", "refuted" or "untested"."""
     outcomes: dict[Pair, set[Outcome]] = {}

@@ -11,14 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.failure import message
-from reports.pairs import counted, untested
+from reports.pairs import counted
 from reports.profiled import survived
 from theory.law import Law
 from theory.networks import built_in as built_in_families
 from theory.proofs import PROOFS, prove
 from theory.search import breaks_outside, refutes
 from theory.telling import network_of
-from theory.verdict import Outcome, Run, Standing, Verdict, Witness, overall, standing
+from theory.verdict import Outcome, Run, Standing, Verdict, Witness, overall, standing, untested
 from theory.witnesses import load_corpus
 
 MARKS = {
@@ -66,7 +66,7 @@ def _summary(run: Run) -> str:
     failed = len({(v.law, v.pruner) for v in run.failures})
     many = "s" * (failed != 1)
     verdict = f"{failed} claim{many} or contract{many} broken" if failed else "every claim and contract kept"
-    if missing := untested(run):
+    if missing := untested(run.verdicts):
         verdict = f"{counted(len(missing), 'claim')} could not be tested; " + verdict.replace(
             "kept", "that was tested was kept"
         )

@@ -17,7 +17,7 @@ from theory.laws import laws_named
 from theory.networks import built_in as families
 from theory.search import Budget, Ground, KnownGround, family_ground, search
 from theory.telling import four_lines, network_of
-from theory.verdict import Outcome, Standing, Verdict, Witness, overall, standing
+from theory.verdict import Outcome, Standing, Verdict, Witness, overall, standing, why_untested
 from theory.verify import budget_for, one_thread
 from theory.witnesses import Corpus, load_corpora
 
@@ -149,16 +149,6 @@ def _several(names: str | Iterable[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def untested(verdicts: Iterable[Verdict]) -> list[tuple[str, str, str]]:
-    """(pruner, claim, why) of each claim that no law could test: nothing was refuted, nor was anything shown."""
-    found: dict[tuple[str, str], list[Verdict]] = {}
-    for verdict in verdicts:
-        if verdict.claimed and verdict.claim:
-            found.setdefault((verdict.pruner, verdict.claim), []).append(verdict)
-    silent = {pair: own for pair, own in found.items() if overall(own) not in (Outcome.HELD, Outcome.BROKEN)}
-    return [(pruner, claim, _why(own)) for (pruner, claim), own in silent.items()]
-
-
 @dataclass(frozen=True, eq=False)
 class Check:
     """One law, or one claim, of one pruner: what a test made by `parametrize_with_laws` calls."""
@@ -193,7 +183,7 @@ class Check:
         if stands is Standing.BROKEN:
             pytest.skip(f"{stands.value}: {_first(verdicts, Outcome.BROKEN).where}")
         if stands in (Standing.VACUOUS, Standing.OUT_OF_SCOPE):
-            pytest.skip(f"{stands.value}: {_why(verdicts)}")
+            pytest.skip(f"{stands.value}: {why_untested(verdicts)}")
 
     @property
     def found(self) -> list[Verdict]:
@@ -218,18 +208,12 @@ class Check:
                 if verdict.outcome in (Outcome.HELD, Outcome.BROKEN):
                     return None
                 found.append(verdict)
-        why = _why(found)
+        why = why_untested(found)
         return f"{self.suite.pruner.name} claims {str(self.claim)!r}, and no law could test that: {why}"
 
 
 def _first(verdicts: Sequence[Verdict], outcome: Outcome) -> Verdict:
     return next(v for v in verdicts if v.outcome is outcome)
-
-
-def _why(verdicts: Sequence[Verdict]) -> str:
-    return next(
-        (v.reason for v in verdicts if v.reason), "nothing flowed" if verdicts else "no network is small enough"
-    )
 
 
 def checks(pruner: Pruner, settings: Settings) -> list[Check]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -106,6 +107,23 @@ def overall(verdicts: list[Verdict]) -> Outcome:
         if outcome in outcomes:
             return outcome
     return Outcome.OUT_OF_SCOPE
+
+
+def why_untested(verdicts: Sequence[Verdict]) -> str:
+    """Why verdicts of which none held or broke say nothing."""
+    return next(
+        (v.reason for v in verdicts if v.reason), "nothing flowed" if verdicts else "no network is small enough"
+    )
+
+
+def untested(verdicts: Iterable[Verdict]) -> list[tuple[str, str, str]]:
+    """(pruner, claim, why) of each claim that no law could test: nothing was refuted, nor was anything shown."""
+    found: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.claimed and verdict.claim:
+            found.setdefault((verdict.pruner, verdict.claim), []).append(verdict)
+    silent = {pair: own for pair, own in found.items() if overall(own) not in (Outcome.HELD, Outcome.BROKEN)}
+    return [(pruner, claim, why_untested(own)) for (pruner, claim), own in silent.items()]
 
 
 @dataclass(frozen=True)

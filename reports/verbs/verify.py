@@ -130,12 +130,12 @@ def _mapped(live: Live, name: str, problem: Any) -> dict[str, Any]:
 
 def _concluded(run: Run) -> int:
     """The exit status of a verification; what could not be tested is said."""
-    from reports.pairs import untested
+    from theory.verdict import untested
 
     if not run.checked:
         note("nothing that was checked was more than trivial: this run verifies nothing")
         return UNVERIFIED
-    missing = untested(run)
+    missing = untested(run.verdicts)
     for name, kept, reason in missing:
         note(f"{name} claims {kept!r}, and no law could test that here: {reason}")
     return FAILED if run.failures else UNVERIFIED if missing else OK

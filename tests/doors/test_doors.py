@@ -52,7 +52,7 @@ from dataclasses import asdict
 from dataclasses import replace
 from pathlib import Path
 from mine import mine
-from prunelaws import check_pruner, untested
+from prunelaws import check_pruner
 
 def test_mine():
     found = check_pruner(mine, laws={laws!r}.split(","), examples={examples}, seed={seed})
