@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from pruning.errors import UsageError
+from pruning.newer import newer
 from pruning.pruner import Claim, Pruner, scored
 from pruning.pruners import built_in
 
@@ -68,7 +69,7 @@ def load_pruner(reference: str, claims: Iterable[str]) -> tuple[Pruner, bool]:
     """The pruner that a name or reference means, and whether it is a bare function, which has no claims of its own."""
     extra = frozenset(load_claim(name) for name in claims)
     if ":" not in reference:
-        known = built_in()
+        known = {**built_in(), **newer()}
         if reference not in known:
             raise UsageError(
                 f"there is no pruner {reference!r}; built in are {', '.join(sorted(known))}; "
