@@ -169,6 +169,36 @@ def scalable(case: Case) -> Tensor:
     return case.units[~torch.isin(case.units, left.to(case.units.device))]
 
 
+def rescaled(case: Case, exponents: Tensor) -> Case:
+    """The same function by other weights: what enters each unit times 2 to its exponent, if nothing objects to that.
+
+    exponents: (units,), even. What leaves the unit is divided by as much, and so is what leaves products and powers of
+    it by what reaches those: a gated unit, the values of attention, a norm's gain and what is behind it. No mantissa
+    changes.
+    """
+    entering = torch.where(_passing_on(case), exponents.double(), 0)
+    reaching = entering
+    for transfer in case.graph.transfers:
+        reaching = reaching.index_add(0, transfer.heads, transfer.degree * reaching[transfer.tails])
+    by = torch.exp2(entering).to(case.units.device, case.dtype)
+    return multiplied(case, entering=by, leaving=torch.exp2(-reaching).to(by))
+
+
+def _passing_on(case: Case) -> Tensor:
+    """Whether each unit is read in proportion, or to a power, by all that reads it: (units,)."""
+    graph, passes = case.graph, torch.zeros(case.graph.units, dtype=torch.bool)
+    made = torch.cat([torch.arange(0), *(t.heads for t in graph.transfers)])
+    ends = torch.cat([graph.inputs, graph.outputs])
+    plain = [j for j in graph.junctions if not (j.incoming or j.sources or j.objections)]
+    for junction in (*plain, *case.hidden):
+        passes[junction.span] = case.outside or not any(node.kind in JUMPS for node in junction.inner)
+    fresh = torch.zeros_like(passes).index_fill(0, made, True)
+    passes &= ~torch.zeros_like(passes).index_fill(0, ends, True)
+    for transfer in reversed(graph.transfers):
+        passes[transfer.tails[~passes[transfer.heads]]] = False
+    return passes & ~fresh
+
+
 def multiplied(case: Case, *, entering: Tensor | None = None, leaving: Tensor | None = None) -> Case:
     """The case with what enters each unit, biases included, and what leaves it times one factor per unit."""
     weights, fixed, neutral = case.batch.weights, case.batch.fixed, case.batch.neutral

@@ -27,6 +27,9 @@ grasp = scored(
     claims={
         Claim.PERMUTATION_EQUIVARIANT,
         Claim.ZERO_WHEN_MASKED,
+        Claim.SAMPLE_ORDER,
+        Claim.GLOBAL_ORDER,
+        Claim.GRADIENT_SIGNAL,
         Claim.EXACT_BUDGET,
         Claim.NESTED_MASKS,
         Claim.IDEMPOTENT,

@@ -18,6 +18,8 @@ random = scored(
     claims={
         Claim.POSITIVE,
         Claim.DATA_FREE,
+        Claim.SAMPLE_ORDER,
+        Claim.GLOBAL_ORDER,
         Claim.EXACT_BUDGET,
         Claim.NESTED_MASKS,
         Claim.IDEMPOTENT,

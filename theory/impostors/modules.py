@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from pruning.graph import Graph
 from pruning.masks import Tensors
 from pruning.network import Network
 from pruning.problem import Probe
-from pruning.pruner import Pruner, saliency, scored
+from pruning.pruner import Claim, Objective, Pruner, saliency, scored
 from pruning.pruners.snip import loss
 from theory.nodes.ways import map_of
 
@@ -22,15 +22,15 @@ Op = Callable[..., Any]
 Swap = Callable[[Graph], dict[str, Op]]  # by name of a node, what is run in place of its operator
 
 
-def swapped(name: str, swap: Swap) -> Pruner:
-    """The saliency of the loss of a network some of whose operators are replaced."""
+def swapped(name: str, swap: Swap, of: Objective = loss, claims: Iterable[Claim] = ()) -> Pruner:
+    """The saliency, of the loss if nothing else is said, of a network some of whose operators are replaced."""
 
     def objective(network: Network, weights: Tensors, probe: Probe) -> Tensor:
         ops = swap(network.graph)
         nodes = tuple(replace(n, op=ops.get(n.name, n.op)) for n in network.graph.nodes)
-        return loss(replace(network, graph=replace(network.graph, nodes=nodes)), weights, probe)
+        return of(replace(network, graph=replace(network.graph, nodes=nodes)), weights, probe)
 
-    return scored(name, saliency(objective), objective=objective)
+    return scored(name, saliency(objective), objective=objective, claims=claims)
 
 
 def each(kinds: str, change: Callable[[Op], Op]) -> Swap:

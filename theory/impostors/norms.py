@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from pruning.graph import Graph
+from pruning.pruners.synflow import flow
 from theory.impostors.modules import Op, Swap, swapped
+from theory.impostors.scores import CLAIMS
 from theory.nodes.norms import Norm, affines_of, norms_of
 
 
@@ -79,6 +81,7 @@ def _keys_gained(graph: Graph) -> dict[str, Op]:
 KINDS = "batch_norm instance_norm layer_norm group_norm rms_norm"
 gain_from_one = swapped("norms of gain 1 + g", _norms(_rewritten(plus=1.0), KINDS))
 of_the_batch = swapped("evaluation by the batch's statistics", _of_the_batch)
+in_training = swapped("SynFlow with norms in training", _of_the_batch, of=flow, claims=CLAIMS)
 running = swapped("training by running statistics", _norms(_running, "batch_norm instance_norm"))
 still_batch = swapped("batch norm by constant statistics", _norms(_rewritten(still=True), "batch_norm instance_norm"))
 still_norm = swapped("layer norm by constant statistics", _norms(_rewritten(still=True)))

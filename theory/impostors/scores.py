@@ -9,6 +9,7 @@ from pruning.masks import Tensors
 from pruning.network import Network
 from pruning.problem import Probe
 from pruning.pruner import Claim, Score, State, saliency, scored
+from pruning.pruners.grasp import TEMPERATURE
 from pruning.pruners.snip import loss
 from pruning.pruners.synflow import flow
 
@@ -88,6 +89,12 @@ def _unseeded(network: Network, state: State, probe: Probe) -> Tensors:
     return {n: torch.rand(w.shape, dtype=w.dtype) for n, w in state.weights.items()}
 
 
+def _stale(network: Network, state: State, probe: Probe) -> Tensors:
+    """The slopes of the network as it was before anything was pruned."""
+    slopes = torch.func.grad(lambda w: flow(network, w, probe))(dict(state.weights))
+    return {n: w * slopes[n] for n, w in state.effective.items()}
+
+
 def _over_layer(network: Network, state: State, probe: Probe) -> Tensors:
     return {n: w.abs() / w.abs().sum().clamp(min=1e-300) for n, w in state.effective.items()}
 
@@ -96,6 +103,33 @@ def _only_unpruned(network: Network, state: State, probe: Probe) -> Tensors:
     if not all(bool(mask.all()) for mask in state.masks.values()):
         raise RuntimeError("this scorer was never tried on a pruned network")
     return _synflow(network, state, probe)
+
+
+def _by_parts(parts: slice) -> Score:
+    """The absolute saliency of the loss of each half of the batch, added up over some of the halves."""
+
+    def score(network: Network, state: State, probe: Probe) -> Tensors:
+        inputs, targets = probe.batch()
+        half = len(inputs) // 2
+        batches = [(inputs[:half], targets[:half]), (inputs[half:], targets[half:])]
+        total = {n: torch.zeros_like(w) for n, w in state.effective.items()}
+        for x, y in batches[parts]:
+            slopes = torch.func.grad(lambda w, x=x, y=y: probe.criterion(network.forward(w, x), y))(state.effective)
+            total = {n: t + (state.effective[n] * slopes[n]).abs() for n, t in total.items()}
+        return total
+
+    return score
+
+
+def _signal(sign: float, temperature: float) -> Score:
+    """GraSP's theta * Hg by another sign or temperature."""
+
+    def score(network: Network, state: State, probe: Probe) -> Tensors:
+        slopes = probe.grad(network, state.effective, temperature)
+        product = probe.hvp(network, state.effective, slopes, temperature)
+        return {n: sign * w * product[n] for n, w in state.effective.items()}
+
+    return score
 
 
 nudged = scored("SynFlow, one score off by 1e-9", _changed(_nudged), objective=flow, claims=CLAIMS)
@@ -118,3 +152,8 @@ mutating = scored("SynFlow that leaves absolute weights", _mutating, objective=f
 peeking = scored("SynFlow that reads a batch", _peeking, objective=flow, claims=CLAIMS)
 unseeded = scored("random without a seed", _unseeded, claims=CLAIMS)
 over_layer = scored("magnitude over the layer's total", _over_layer, claims=CLAIMS)
+stale_gradient = scored("SynFlow by the first round's gradient", _stale, objective=flow, claims=CLAIMS)
+last_half = scored("SNIP of the last half of the batch", _by_parts(slice(1, None)), claims=CLAIMS)
+half_by_half = scored("SNIP half by half of the batch", _by_parts(slice(None)), objective=loss, claims=CLAIMS)
+lowering_flow = scored("GraSP with the wrong sign", _signal(-1.0, TEMPERATURE), claims=CLAIMS)
+cold_signal = scored("GraSP at temperature 1", _signal(1.0, 1.0), claims=CLAIMS)

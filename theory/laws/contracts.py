@@ -1,4 +1,4 @@
-"""Contracts and plain promises of a score: usable, pure, positive, zero when masked, data-free, repeatable."""
+"""Contracts and plain promises of a score: usable, pure, positive, data-free, repeatable, of its objective."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,8 +14,9 @@ from pruning.pruner import Claim, Pruner, State
 from pruning.surroundings import as_they_were, differing, surroundings, unlike_any
 from theory.calculus import by_certificate, slopes, standing, times
 from theory.case import Case
-from theory.impostors.scores import halved, logarithmic, mask_gradient, mutating, peeking, signed_saliency, unseeded
+from theory.impostors.scores import halved, logarithmic, mutating, peeking, signed_saliency, unseeded
 from theory.law import Balances, Grade, Subject, at_most, counted, equal, law, none_of, told
+from theory.laws.masked import random_masks
 from theory.laws.paths import relative_bound
 from theory.traits import Trait
 
@@ -51,7 +52,7 @@ def usable_scores(case: Case) -> Iterator[Balances]:
 )
 def purity(case: Case) -> Iterator[Balances]:
     """Scoring leaves weights, constants, masks, data, random states and torch's modes as they were, to the bit."""
-    masks = _random_masks(case)
+    masks = random_masks(case)
     problems = enumerate(case.batch.singles())
     changed = [_changed_by(case.pruner, p, Masks({n: m[i] for n, m in masks.items()})) for i, p in problems]
     count = torch.tensor([[float(len(names))] for names in changed])
@@ -70,7 +71,7 @@ def positivity(case: Case) -> Iterator[Balances]:
     """No score is negative, before anything is pruned and after; without data, where the network is monotone."""
     if not case.scored[1].calls["batch"] and Trait.MONOTONE not in case.traits:
         return
-    pruned = replace(case, masks=_random_masks(case)).scores
+    pruned = replace(case, masks=random_masks(case)).scores
     both = [*case.scores.items(), *((f"{name} once pruned", score) for name, score in pruned.items())]
     for name, score in both:
         flat = score.flatten(1)
@@ -84,31 +85,6 @@ def positivity(case: Case) -> Iterator[Balances]:
 
 
 @law(
-    "S3",
-    subject=Subject.SCORES,
-    claim=Claim.ZERO_WHEN_MASKED,
-    source="theta * g with theta the masked weight; public iterative SNIP breaks it",
-    impostor=mask_gradient,
-    grades=EXACT,
-)
-def zero_when_masked(case: Case) -> Iterator[Balances]:
-    """A pruned weight scores zero."""
-    masks = _random_masks(case)
-    scores = replace(case, masks=masks).scores
-    for name, score in scores.items():
-        pruned = torch.where(masks[name], 0, score).flatten(1)
-        there = torch.where(masks[name], 0, case.batch.weights[name]).flatten(1)
-        yield equal(
-            f"pruned weight of {name}",
-            pruned,
-            torch.zeros_like(pruned),
-            bound=counted(pruned),
-            scale=there.abs(),
-            label=lambda b, u, n=name, s=pruned: f"the pruned weight {n}[{u}] scores {float(s[b, u]):.6g}",  # type: ignore[misc]
-        )
-
-
-@law(
     "S4",
     subject=Subject.SCORES,
     claim=Claim.DATA_FREE,
@@ -118,7 +94,7 @@ def zero_when_masked(case: Case) -> Iterator[Balances]:
 )
 def data_free(case: Case) -> Iterator[Balances]:
     """Scoring asks for no data and no labels."""
-    pruned = replace(case, masks=_random_masks(case))
+    pruned = replace(case, masks=random_masks(case))
     calls = case.scored[1].calls["batch"] + pruned.scored[1].calls["batch"]
     count = torch.full((case.batch.size, 1), float(calls))
     yield none_of("uses of the batch", count, lambda b, u: f"the scorer asked for the batch {calls} times")
@@ -178,14 +154,6 @@ def _fault(case: Case) -> str:
         return "" if case.scores else "no scores"
     except ScoreError as error:
         return str(error)
-
-
-def _random_masks(case: Case) -> dict[str, Tensor]:
-    """About half of what the case keeps; one draw for all problems, so that each meets it alone as well."""
-    source = case.source(6)
-    drawn = {n: torch.rand(w.shape[1:], generator=source).lt(0.5).to(w.device) for n, w in case.batch.weights.items()}
-    kept = case.masks or {n: torch.ones_like(w, dtype=torch.bool) for n, w in case.batch.weights.items()}
-    return {n: kept[n] & half for n, half in drawn.items()}
 
 
 def _changed_by(pruner: Pruner, problem: Problem, masks: Masks) -> list[str]:

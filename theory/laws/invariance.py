@@ -1,4 +1,4 @@
-"""Invariances of scores: what leaves the network's function alone leaves the scores alone."""
+"""Invariances of scores: what leaves the network's function, or the batch, alone leaves the scores alone."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
 from theory.calculus import multiplied, scalable
 from theory.case import Case
-from theory.impostors.scores import favouring_early, raw_gradient, signed_flow
+from theory.impostors.scores import favouring_early, last_half, raw_gradient, signed_flow
 from theory.law import Balances, Grade, Subject, counted, equal, law, told
 from theory.networks.outside import tanh_net
 from theory.numerics import Bound, safe_from_underflow
@@ -96,6 +96,25 @@ def unit_permutation(case: Case) -> Iterator[Balances]:
     expected = _reordered(case, case.scores, order)
     # the permuted network holds the same numbers, and its sums the same terms: it is exact where this one is
     yield from _compared(case, permuted.scores, expected, counted if bool(case.exact.all()) else None)
+
+
+@law(
+    "S7",
+    subject=Subject.SCORES,
+    claim=Claim.SAMPLE_ORDER,
+    source="a batch is a set; public code scores by its last part, or adds absolute values part by part",
+    impostor=last_half,
+    grades=(Grade.EXACT, Grade.ORDER),
+)
+def sample_order(case: Case) -> Iterator[Balances]:
+    """Scores stay as they are when the samples of the batch are put in another order."""
+    inputs, targets = case.batch.inputs, case.batch.targets
+    if inputs is None or targets is None or inputs.shape[1] < 2:
+        return
+    turned = replace(case.batch, inputs=inputs.roll(1, 1), targets=targets.roll(1, 1))
+    yield from _compared(
+        case, replace(case, batch=turned).scores, case.scores, counted if bool(case.exact.all()) else None
+    )
 
 
 def _compared(

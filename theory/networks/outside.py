@@ -1,5 +1,7 @@
 """Literal networks outside the hypotheses: each shows why a law needs what it asks for."""
 
+from dataclasses import replace
+
 from theory.networks.layers import Act, Branches, Conv, Dense, Flatten, Layer, Pool
 from theory.networks.shape import Shape
 from theory.networks.spec import NetSpec
@@ -35,6 +37,9 @@ max_net = NetSpec(
 
 # tanh saturates: with fewer inputs its slope is larger, and so are the scores of those that are left
 saturated_net = _dense("tanh", [[1.0] * 6], [[2.0]])
+
+# y = 3 tanh(x/2) + tanh(x): the weights of the first unit score most, until it is multiplied and saturates
+two_tanh_net = replace(_dense("tanh", [[0.5], [1.0]], [[3.0, 1.0]]), seed=2)
 
 # the least of x and 10 x is x: pruning the 10, which scores nothing, leaves nothing
 min_net = NetSpec(
