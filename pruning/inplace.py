@@ -24,8 +24,9 @@ def in_place(name: str, call: Call, *, claims: Iterable[Claim] = (), rounds: int
 
     The model holds torch's own linear and convolution layers, in evaluation mode, its weights under the network's
     names and pruned ones 0; it is the call's to change. `masked` gives it pruned weights as torch.nn.utils.prune does,
-    with masks beside them. What was pruned is read from such masks, else from weights that are 0 afterwards,
-    parametrizations included; or from boolean tensors by weight name, where the call returns a mapping of these.
+    with masks beside them. What was pruned is read from such masks and those of parametrizations (buffers called
+    `mask`), where there are any; else from weights that are 0 afterwards, parametrizations included; or from boolean
+    tensors by weight name, where the call returns a mapping of these.
     probe.batch() gives inputs and targets, probe.criterion their loss. Kept weights must stay as they were. Raises as
     `masking` does.
     """

@@ -11,12 +11,13 @@ from safetensors.torch import save
 from pruning.masks import Masks, Tensors, check_against
 
 
-def save_masks(path: Path, masks: Masks, provenance: Mapping[str, str]) -> None:
+def save_masks(path: Path | str, masks: Masks, provenance: Mapping[str, str]) -> None:
     """Write `masks` to `path`, with `provenance` as text in the header.
 
     The file appears whole or not at all: it is written beside its place and moved there.
     Raises OSError where the file can't be written.
     """
+    path = Path(path)
     beside = path.with_name(path.name + ".part")
     try:
         beside.write_bytes(save({name: mask.cpu().contiguous() for name, mask in masks.items()}, dict(provenance)))
@@ -25,7 +26,7 @@ def save_masks(path: Path, masks: Masks, provenance: Mapping[str, str]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def load_masks(path: Path, weights: Tensors) -> tuple[Masks, dict[str, str]]:
+def load_masks(path: Path | str, weights: Tensors) -> tuple[Masks, dict[str, str]]:
     """The masks in `path`, checked against the names and shapes of `weights`, and their provenance.
 
     Raises ValueError for a file that is truncated, foreign or made for another network.

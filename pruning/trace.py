@@ -21,7 +21,8 @@ def trace(model: nn.Module, example: Tensor) -> Network:
     """The network that `model` computes in evaluation mode on inputs like `example`.
 
     The model is copied first and not changed. Masks of torch.nn.utils.prune and parametrizations
-    are taken into the copy's weights; those masks become the network's `initial` ones. Parameters
+    are taken into the copy's weights; those masks, and those that parametrizations keep in a buffer
+    called `mask`, become the network's `initial` ones. Parameters
     that don't require a gradient are prunable like others; of several outputs the first counts.
     Raises ModelError for sharded models, models that can't be traced or that lie on another
     device or in another dtype than `example`, and models without a linear or convolution weight.

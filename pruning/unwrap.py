@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils import prune as torch_prune
 
 from pruning.errors import ModelError, retold
+from pruning.held import chains, mask_on, parametrized, places, pruned, refuse_without_values, value_on
 
 
 def refuse_unscorable(model: nn.Module, example: Tensor) -> None:
@@ -17,15 +19,7 @@ def refuse_unscorable(model: nn.Module, example: Tensor) -> None:
         raise ModelError(f"got {type(model).__name__} and {type(example).__name__}, wanted an nn.Module and one tensor")
     tensors = [*model.named_parameters(), *model.named_buffers()]
     for name, tensor in tensors:
-        if nn.parameter.is_lazy(tensor):
-            raise ModelError(f"{name!r} has no shape yet; run the model once, so that its lazy layers take theirs")
-        if type(tensor) not in (nn.Parameter, Tensor, nn.Buffer):
-            raise ModelError(
-                f"{name!r} is a {type(tensor).__name__}; weights of that kind (sharded or quantised) "
-                "can't be swapped for scoring. Give the plain, gathered model"
-            )
-        if tensor.is_meta:
-            raise ModelError(f"{name!r} lies on the meta device and has no values; load the weights first")
+        refuse_without_values(name, tensor)
         if tensor.device != example.device:
             raise ModelError(f"{name!r} lies on {tensor.device} and the example input on {example.device}; move one")
     if example.dim() < 1 + example.is_floating_point():
@@ -54,17 +48,38 @@ def copied(model: nn.Module) -> nn.Module:
 
 
 def unwrap(model: nn.Module) -> dict[str, Tensor]:
-    """Bake pruning hooks and parametrizations into plain weights; the masks found, by weight name."""
+    """Bake pruning hooks and parametrizations into plain weights; the masks found, by weight name.
+
+    Raises ModelError where a weight that is used under several names has another value under one of them.
+    """
     masks: dict[str, Tensor] = {}
+    tied = _tied_values(model)
     for path, module in model.named_modules():
         dot = path + "." if path else ""
+        for name in [*parametrized(module), *pruned(module)]:
+            mask = mask_on(module, name)
+            if mask is not None:
+                masks[dot + name] = mask
         if parametrize.is_parametrized(module):
             _bake(module)
-        for name in [n.removesuffix("_mask") for n, _ in module.named_buffers(recurse=False) if n.endswith("_mask")]:
-            if f"{name}_orig" in dict(module.named_parameters(recurse=False)):
-                masks[dot + name] = module.get_buffer(f"{name}_mask").bool()
-                torch_prune.remove(module, name)  # type: ignore[no-untyped-call]
+        for name in pruned(module):
+            torch_prune.remove(module, name)  # type: ignore[no-untyped-call]
+    for name, module, own, value in tied:
+        if not torch.allclose(getattr(module, own), value, rtol=0, atol=0, equal_nan=True):
+            raise ModelError(
+                f"{name!r} is one parameter with others (tied) but its masks or parametrizations are not; "
+                "give it the same ones wherever it is used"
+            )
     return masks
+
+
+def _tied_values(model: nn.Module) -> list[tuple[str, nn.Module, str, Tensor]]:
+    return [
+        (name, module, own, value_on(module, own).clone())
+        for name, found in places(model).items()
+        if len(found) > 1
+        for module, own in found
+    ]
 
 
 def _bake(module: nn.Module) -> None:
@@ -72,7 +87,5 @@ def _bake(module: nn.Module) -> None:
     # taken off there, it would be gone from the original as well
     shared = type(module)
     module.__class__ = type(shared.__name__, shared.__bases__, dict(vars(shared)))
-    parametrizations = module.parametrizations
-    assert isinstance(parametrizations, nn.ModuleDict)
-    for name in list(parametrizations):
+    for name in list(chains(module)):
         parametrize.remove_parametrizations(module, name, leave_parametrized=True)

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
         named = re.match(r"# (\w+\.py)(, continued)?\n", code)
         name = named.group(1) if named else "script.py"
         files[name] = files.get(name, "") + code
-    assert set(files) == {"mine.py", "test_mine.py", "script.py", "others.py"}
+    assert set(files) == {"mine.py", "test_mine.py", "script.py", "others.py", "train.py"}
     for name, code in files.items():
         (tmp_path / name).write_text(code.replace("examples=40", "examples=2, laws=['B12a', 'M1', 'M2', 'S2']"))
     return tmp_path
@@ -62,6 +62,25 @@ for pruner in (smallest, in_order, theirs):
         "in order True []",
         "torch.nn.utils.prune.L1Unstructured, global True []",
     ], ended.stderr
+
+
+FACTORY = """
+import torch
+from torch import nn
+
+def factory():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.ones(2, 4)
+"""
+
+
+def test_the_masks_that_the_command_writes_are_put_on_the_model(folder: Path) -> None:
+    (folder / "mylab.py").write_text(FACTORY)
+    (line,) = re.findall(r"^\$ prunelaws (prune .*)$", TEXT, re.M)
+    pruned = run(folder, "-m", "prunelaws", *line.split())
+    assert pruned.returncode == 0, pruned.stderr
+    trained = run(folder, "-c", "from train import masks, made_by; print(masks.kept, masks.total, made_by['pruner'])")
+    assert trained.stdout == "12 48 mine\n", trained.stderr
 
 
 def test_the_readmes_test_file_is_the_tutorials() -> None:
