@@ -38,8 +38,13 @@ _PUBLIC = {
     "torch_pruning": "pruning.adapters.torch_pruning",
     "torchao": "pruning.adapters.torchao",
     "Pruner": "pruning.pruner",
+    "exponential": "pruning.schedule",
+    "load_pruner": "pruning.references",
+    "problem": "pruning.asked",
     "prune": "pruning.engine",
+    "repro": "reports.replayed",
     "scored": "pruning.pruner",
+    "scores": "pruning.asked",
     "saliency": "pruning.pruner",
     "trace": "pruning.trace",
 }

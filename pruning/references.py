@@ -65,8 +65,13 @@ def _imported(name: str, load: Callable[[], Any]) -> Any:
         raise UsageError(f"{name} can't be imported: {type(error).__name__}: {error}") from error
 
 
-def load_pruner(reference: str, claims: Iterable[str]) -> tuple[Pruner, bool]:
-    """The pruner that a name or reference means, and whether it is a bare function, which has no claims of its own."""
+def load_pruner(reference: str) -> Pruner:
+    """The pruner of a name, or of package.module:object or file.py:object. Raises UsageError where there is none."""
+    return load_held(reference, [])[0]
+
+
+def load_held(reference: str, claims: Iterable[str]) -> tuple[Pruner, bool]:
+    """A pruner, held to more claims, and whether it is a bare function, which has no claims of its own."""
     extra = frozenset(load_claim(name) for name in claims)
     if ":" not in reference:
         known = {**built_in(), **newer()}

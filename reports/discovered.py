@@ -64,7 +64,7 @@ def discovered(
     Raises UsageError for what is neither, ScoreError where a scorer fails.
     """
     if is_pruner(reference):
-        pruner, _ = load_pruner(reference, [])
+        pruner = load_pruner(reference)
         if pruner.score is None:
             raise UsageError(f"{pruner.name} gives masks, no scores: there are no laws of scores to discover")
         places = [Architecture.of_shape(name, shape) for name, shape in SMALL.items()]

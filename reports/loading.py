@@ -23,7 +23,7 @@ SAMPLES = 2  # in the synthetic batch that data-driven pruners get when no data 
 
 def load_subject(reference: str) -> Subjected:
     """A pruner, or one of the subjects that are none, by name."""
-    return built_in_subjects().get(reference) or load_pruner(reference, [])[0]
+    return built_in_subjects().get(reference) or load_pruner(reference)
 
 
 def other_subjects(laws: Mapping[str, Law]) -> list[Subjected]:

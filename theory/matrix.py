@@ -87,10 +87,11 @@ def _introduction(matrix: Matrix) -> Iterator[str]:
     kills = [law for name in matrix for law in _refuting(matrix, name)]
     yield "# Impostors: pruners that are wrong on purpose, and the laws that refute them"
     yield ""
-    yield f"Written by `python -m theory.matrix`, which holds {len(matrix)} wrong pruners to every law about pruners, on"
-    yield f"{BUDGET.shapes} shapes x {BUDGET.problems} problems of each family. {sum(map(bool, matrix.values()))} are refuted:"
-    yield f"{len(kills)} pairs of pruner and law, which the test suite breaks again. The networks are what the failures"
-    yield "were minimised to; `prunelaws explain LAW` says what a law states."
+    refuted = sum(bool(_refuting(matrix, name)) for name in matrix)
+    yield f"Written by `python -m theory.matrix`, which holds {len(matrix)} wrong pruners to every law about pruners,"
+    yield f"on {BUDGET.shapes} shapes x {BUDGET.problems} problems of each family. {refuted} are refuted, by {len(kills)}"
+    yield "pairs of pruner and law, which the test suite breaks again. The networks are what the failures were"
+    yield "minimised to; `prunelaws explain LAW` says what a law states."
     yield ""
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pruning.errors import UsageError
 from pruning.pruner import scored
-from pruning.references import load_pruner
+from pruning.references import load_held
 from theory.laws import catalogue, laws_named
 from theory.networks import built_in as families
 from theory.search import KNOWN
@@ -57,7 +57,7 @@ def checked(references: Iterable[str], claims: Iterable[str], settings: Settings
         nobody = Suite(scored("nobody", _nothing), settings.or_else(DEFAULTS))
         nobody.configure(settings)
         for reference in references:
-            load_pruner(reference, claims)
+            load_held(reference, claims)
     except (UsageError, ValueError) as error:
         raise pytest.UsageError(f"prunelaws: {error}") from error
 
@@ -80,7 +80,7 @@ def collected(
     try:
         wanted = laws_named(settings.laws or ())
         for reference in references:
-            found = checks(load_pruner(reference, claims)[0], settings)
+            found = checks(load_held(reference, claims)[0], settings)
             items.extend(Laws.from_parent(session, name="prunelaws", nodeid="prunelaws", found=found).collect())
         for check in map(check_of, items):
             if check:

@@ -36,12 +36,16 @@ def load_corpora(folders: Iterable[Path]) -> dict[tuple[str, str], Witness]:
 def read_witness(path: Path) -> Witness:
     """The witness in a file. Raises OSError where it can't be read, ValueError for a file that is no witness."""
     try:
-        witness = Witness(**json.loads(path.read_text(encoding="utf-8")))
-        NetSpec.from_json(witness.spec).batch()
+        return checked(Witness(**json.loads(path.read_text(encoding="utf-8"))))
     except OSError:
         raise
     except Exception as error:  # json, names, types, shapes: whatever is wrong, it is the file
         raise ValueError(f"{path} is no witness that prunelaws wrote: {error}") from error
+
+
+def checked(witness: Witness) -> Witness:
+    """The witness, if its network can be made; raises whatever that raises."""
+    NetSpec.from_json(witness.spec).batch()
     return witness
 
 

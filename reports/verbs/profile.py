@@ -42,7 +42,7 @@ def profile(
     from theory.verify import budget_for, verify
     from theory.witnesses import load_corpus
 
-    method, where = load_pruner(pruner, [])[0], load_device(device)
+    method, where = load_pruner(pruner), load_device(device)
     budget = usage(lambda: budget_for(examples, seed))
     live = Live()
     with live, redirect_stdout(sys.stderr):

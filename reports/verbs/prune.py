@@ -33,7 +33,7 @@ def prune(
     from pruning.references import load_device, load_pruner
     from reports import files, loading, pruning_run, terminal
 
-    method, _ = load_pruner(pruner, [])
+    method = load_pruner(pruner)
     problem = loading.load_model(model, seed, load_device(device), data, classes)
     count = (1 if schedule == "one-shot" else method.rounds) if rounds is None else rounds
     plan = usage(lambda: pruning_run.planned(problem, compression, schedule, count))

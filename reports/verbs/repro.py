@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from reports.verbs.common import FAILED, OK, UNVERIFIED, note
+from pruning.errors import UsageError
 
 
 def repro(
-    witness: Annotated[Path, typer.Argument(help="A witness file, as `verify` writes them.")],
+    witness: Annotated[
+        Path, typer.Argument(help="A witness that `verify` wrote: .json, or the script beside it, .py.")
+    ],
     pruner: Annotated[
         str | None, typer.Option(help="The pruner, if it is not built in: package.module:object or file.py:object.")
     ] = None,
 ) -> None:
     """Run a witness again, from its own text: exit 1 where it still breaks its law, 0 where it no longer does."""
-    from reports import files, loading, terminal
-    from theory.laws import laws_named
-    from theory.search import replay
-    from theory.verdict import Outcome
+    from reports import files, replayed
 
+    if witness.suffix == ".py":
+        raise typer.Exit(_run(witness, pruner))
     record = files.read_witness_named(witness)
-    law = next(iter(laws_named([record.law]).values()))
-    method = loading.load_subject(pruner or record.pruner)
-    verdict = replay(record, law, method)
-    if verdict.outcome is Outcome.HELD:
-        sys.stdout.write(f"{method.name} keeps {law.name} on {record.network}: the failure is gone\n")
-        raise typer.Exit(OK)
-    if verdict.outcome is Outcome.BROKEN:
-        sys.stdout.write(terminal.failure_text(law, method.name, record, verdict.where or ""))
-        raise typer.Exit(FAILED)
-    note(f"{law.name} says nothing of {method.name} on {record.network}: {verdict.reason or 'nothing flows'}")
-    raise typer.Exit(UNVERIFIED)
+    raise typer.Exit(replayed.repro(record, pruner or record.pruner))
+
+
+def _run(script: Path, pruner: str | None) -> int:
+    """The script's own exit status."""
+    if pruner:
+        raise UsageError(f"the script {str(script)!r} names its pruner itself; --pruner is for the .json beside it")
+    if not script.is_file():
+        raise UsageError(f"the script {str(script)!r} can't be read: there is no such file")
+    return subprocess.run([sys.executable, str(script)], check=False).returncode

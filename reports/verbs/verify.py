@@ -62,7 +62,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check the laws for pruners on random networks and, with --model, along a pruning run of a full-size one."""
-    from pruning.references import load_device, load_pruner
+    from pruning.references import load_device, load_held
     from reports import files, loading, terminal
     from reports.compared import as_text
     from reports.comparison import compare_runs
@@ -76,7 +76,7 @@ def verify(
 
     _refuse_unused(model, {"--data": data, "--classes": classes, "--rounds": rounds})
     references = pruners or _default_pruners()
-    loaded = [load_pruner(name, claim or []) for name in references]
+    loaded = [load_held(name, claim or []) for name in references]
     chosen, where = laws_named(laws or []), load_device(device)
     others = loading.other_subjects(chosen) if laws or not pruners else []
     budget = usage(lambda: budget_for(examples, seed, max_params))

@@ -1,0 +1,51 @@
+"""Asking a pruner about a torch module: its scores there, and the problem that `prune` takes."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from pruning.engine import call_scorer, check_scores
+from pruning.masks import Masks, Tensors, check_against
+from pruning.network import check_finite
+from pruning.problem import LOSSES, Loss, Probe, Problem
+from pruning.pruner import Pruner, State
+from pruning.trace import trace
+
+
+def problem(
+    module: nn.Module,
+    inputs: Tensor,
+    targets: Tensor | None = None,
+    *,
+    loss: str | Loss = "squared-error",
+    seed: int = 0,
+) -> Problem:
+    """A module and a batch of data as what a pruner is run on: see `prune` and `scores`.
+
+    inputs: (samples, ...), which also are the example that the module is traced by; targets: the loss's, or None where
+    there is no data. loss: "squared-error" (half the sum of squares), "cross-entropy" (the mean), or a function of
+    outputs and targets. Raises ModelError for a module that can't be traced, ValueError for an unknown loss.
+    """
+    if isinstance(loss, str) and loss not in LOSSES:
+        raise ValueError(f"there is no loss {loss!r}; wanted one of {', '.join(LOSSES)}, or a function")
+    network = trace(module, inputs)
+    return Problem(
+        network, None if targets is None else (inputs, targets), LOSSES[loss] if isinstance(loss, str) else loss, seed
+    )
+
+
+def scores(pruner: Pruner, problem: Problem, masks: Tensors | None = None) -> dict[str, Tensor]:
+    """The scores that a pruner gives the weights of a problem, by name; under masks, where there are any.
+
+    Raises ScoreError for scores that can't be used, ValueError for masks that don't fit, for weights that are NaN or
+    infinite, and for a pruner that gives masks alone.
+    """
+    network = problem.network
+    if pruner.score is None:
+        raise ValueError(f"{pruner.name!r} gives masks and no scores; see `prune`")
+    check_finite(network.weights)
+    check_against(network.weights, network.initial if masks is None else masks, "mask")
+    state = State(network.weights, network.initial if masks is None else Masks(masks))
+    found = call_scorer(pruner, network, state, Probe(problem))
+    check_scores(pruner.name, network.weights, found)
+    return found

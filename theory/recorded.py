@@ -1,0 +1,180 @@
+"""A failing balance as two sums over what a scorer answered: so that it can be shown without the law."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from pruning.engine import ScoreError
+from pruning.masks import Masks, Tensors
+from pruning.network import Network
+from pruning.problem import Probe
+from pruning.pruner import Pruner, State
+from theory.case import Case
+from theory.law import Balances, Law
+from theory.networks.spec import NetSpec
+from theory.traits import Trait
+from theory.verdict import Witness
+
+MOST = 200  # entries of the answers, at most: a network that needs more is no small one
+STEP = 2.0**-10  # by which an entry is moved, as a share of it
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One call of a scorer: the parameters it saw, the masks, the batch, and the scores it gave."""
+
+    parameters: Tensors
+    masks: Masks
+    batch: tuple[Tensor, Tensor] | None
+    scores: Tensors
+
+
+Term = tuple[int, str, int]  # which answer, which weight, which of its entries
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A constant, and coefficients of entries of the answers."""
+
+    constant: float
+    terms: dict[Term, float]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A failing balance: the answers that it is made of, both sides, and by how much they may differ."""
+
+    answers: list[Answer]
+    left: Sum
+    right: Sum
+    at_most: bool
+    allowed: float
+
+
+@dataclass
+class _Tape:
+    """A scorer's answers; played back, with one entry moved."""
+
+    pruner: Pruner
+    answers: list[Answer] = field(default_factory=list)
+    played: int | None = None
+    moved: tuple[Term, float] | None = None
+
+    def score(self, network: Network, state: State, probe: Probe) -> Tensors:
+        if self.played is not None:
+            self.played += 1
+            return self._played(self.played - 1)
+        assert self.pruner.score is not None
+        batch = probe._problem.batch
+        found = dict(self.pruner.score(network, state, probe))
+        kept = {**network.fixed, **state.weights}
+        self.answers.append(Answer({n: t.clone() for n, t in kept.items()}, state.masks, batch, found))
+        return found
+
+    def _played(self, index: int) -> Tensors:
+        found = dict(self.answers[index].scores)
+        if self.moved and self.moved[0][0] == index:
+            (_, name, entry), by = self.moved
+            flat = found[name].flatten().clone()
+            flat[entry] += by
+            found[name] = flat.view(found[name].shape)
+        return found
+
+
+def shown(witness: Witness, law: Law, pruner: Pruner) -> Shown | None:
+    """The failing balance of a witness as sums over answers; None where it is none, such as a count of faults."""
+    if pruner.score is None:
+        return None
+    tape = _Tape(pruner)
+    spec = NetSpec.from_json(witness.spec)
+    try:
+        found = _failing(_measured(tape, law, spec), witness.where)
+    except ScoreError:
+        return None
+    if found is None or sum(t.numel() for a in tape.answers for t in a.scores.values()) > MOST:
+        return None
+    which, unit = found
+    first = _sides(tape, law, spec, which, unit)
+    slopes = {term: _slopes(tape, law, spec, which, unit, (term, value)) for term, value in _entries(tape.answers)}
+    if first is None or any(s is None for s in slopes.values()):
+        return None
+    left, right = (_sum(tape.answers, first[i], {t: s[i] for t, s in slopes.items() if s}) for i in (0, 1))
+    if left is None or right is None or not (left.terms or right.terms):
+        return None
+    balances = _measured(_Tape(pruner), law, spec)[which]
+    return Shown(tape.answers, left, right, balances.at_most, _allowed(balances, unit))
+
+
+def _measured(tape: _Tape, law: Law, spec: NetSpec) -> list[Balances]:
+    pruner = replace(tape.pruner, score=tape.score)
+    return list(law.measure(Case.under(pruner, spec.batch(), generic=Trait.GENERIC in law.needs)))
+
+
+def _failing(balances: list[Balances], where: str) -> tuple[int, int] | None:
+    """Which of the balances is meant, and which unit of it."""
+    for i, each in enumerate(balances):
+        off = (each.residual[0] > 0).nonzero().flatten().tolist()
+        for unit in off:
+            if each.label(0, unit) == where:
+                return i, unit
+    return None
+
+
+def _sides(
+    tape: _Tape, law: Law, spec: NetSpec, which: int, unit: int, moved: tuple[Term, float] | None = None
+) -> tuple[float, float] | None:
+    tape.played, tape.moved = 0, moved
+    try:
+        each = _measured(tape, law, spec)[which]
+    except (ScoreError, IndexError):
+        return None
+    finally:
+        tape.played = None
+    return float(each.left[0, unit]), float(each.right[0, unit])
+
+
+def _slopes(
+    tape: _Tape, law: Law, spec: NetSpec, which: int, unit: int, entry: tuple[Term, float]
+) -> tuple[float, float] | None:
+    """By how much both sides follow an entry of the answers; None where they don't follow it in proportion."""
+    term, by = entry[0], STEP * max(abs(entry[1]), 1.0)
+    sides = [_sides(tape, law, spec, which, unit, (term, step)) for step in (0.0, by / 2, by)]
+    found = []
+    for at_rest, half, whole in zip(*(side or (math.nan, math.nan) for side in sides), strict=True):
+        if not abs((whole - at_rest) - 2 * (half - at_rest)) <= STEP**2 * by:
+            return None
+        found.append((whole - at_rest) / by)
+    return found[0], found[1]
+
+
+def _entries(answers: list[Answer]) -> Iterator[tuple[Term, float]]:
+    for i, answer in enumerate(answers):
+        for name, score in answer.scores.items():
+            yield from (((i, name, j), value) for j, value in enumerate(score.detach().flatten().tolist()))
+
+
+def _sum(answers: list[Answer], value: float, slopes: dict[Term, float]) -> Sum | None:
+    """The side as a sum, if it is one: what the slopes foretell must be what it is."""
+    terms = {term: _plain(slope) for term, slope in slopes.items() if abs(slope) > STEP**2}
+    entries = dict(_entries(answers))
+    if not all(map(math.isfinite, (value, *terms.values()))):
+        return None
+    constant = value - sum(slope * entries[term] for term, slope in terms.items())
+    size = abs(value) + sum(abs(slope * entries[term]) for term, slope in terms.items())
+    return Sum(0.0 if abs(constant) <= STEP**3 * size else constant, terms)
+
+
+def _plain(slope: float) -> float:
+    """A whole number, where it is one but for rounding."""
+    return float(round(slope)) if abs(slope - round(slope)) < STEP**2 else slope
+
+
+def _allowed(balances: Balances, unit: int) -> float:
+    """The derived bound; where the order test judged, half of what the two sides differ by."""
+    if balances.bound is not None:
+        return float(balances.bound.size[0, unit])
+    return float(balances.residual[0, unit]) / 2
