@@ -191,13 +191,13 @@ def _select(
 ) -> Masks:
     who = f"the selection of {pruner.name!r}"
     with _held_to_answer(who):
-        if scores is not None:
+        if pruner.choose is None:
+            assert scores is not None
             after: object = pruner.select(scores, masks, target)
         else:
-            assert pruner.choose is not None
             with as_they_were():
                 after = pruner.choose(network, state, target, probe)
-    if not isinstance(after, Mapping if scores is None else Masks):
+    if not isinstance(after, Masks if pruner.choose is None else Mapping):
         raise ScoreError(f"{who} returned {type(after).__name__}, wanted Masks")
     try:
         found = after if isinstance(after, Masks) else Masks(dict(after))

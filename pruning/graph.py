@@ -111,27 +111,27 @@ class Edge:
 
     def into(self, scores: Tensor, units: int) -> Tensor:
         """Sum over the edges entering each unit: (..., *shape) -> (..., units)."""
-        return _collected(self._laid_out(scores).sum((-1, -2)).flatten(-2), self.heads, units)
+        return _collected(self.laid_out(scores).sum((-1, -2)).flatten(-2), self.heads, units)
 
     def out_of(self, scores: Tensor, units: int) -> Tensor:
         """Sum over the edges leaving each unit: (..., *shape) -> (..., units)."""
-        return _collected(self._laid_out(scores).sum((-1, -3)).flatten(-2), self.tails, units)
+        return _collected(self.laid_out(scores).sum((-1, -3)).flatten(-2), self.tails, units)
 
     def per_head(self, values: Tensor) -> Tensor:
         """One number per unit, spread over the weights that enter it: (..., units) -> (..., *shape)."""
         each = values[..., self.heads.to(values.device)]
-        return self._spread(each.reshape(*each.shape[:-1], self.groups, -1, 1, 1))
+        return self.spread(each.reshape(*each.shape[:-1], self.groups, -1, 1, 1))
 
     def per_tail(self, values: Tensor) -> Tensor:
         """One number per unit, spread over the weights that leave it: (..., units) -> (..., *shape)."""
         each = values[..., self.tails.to(values.device)]
-        return self._spread(each.reshape(*each.shape[:-1], self.groups, 1, -1, 1))
+        return self.spread(each.reshape(*each.shape[:-1], self.groups, 1, -1, 1))
 
     @property
     def _positions(self) -> int:
         return math.prod(self.shape[2:])
 
-    def _laid_out(self, scores: Tensor) -> Tensor:
+    def laid_out(self, scores: Tensor) -> Tensor:
         """(..., *shape) as (..., groups, outputs per group, inputs per group, positions)."""
         lead, groups = scores.shape[: scores.dim() - len(self.shape)], self.groups
         outputs, inputs = len(self.heads) // groups, len(self.tails) // groups
@@ -139,7 +139,8 @@ class Edge:
             return scores.reshape(*lead, groups, inputs, outputs, self._positions).transpose(-3, -2)
         return scores.reshape(*lead, groups, outputs, inputs, self._positions)
 
-    def _spread(self, values: Tensor) -> Tensor:
+    def spread(self, values: Tensor) -> Tensor:
+        """The other way round; values are repeated along axes of length 1."""
         outputs, inputs = len(self.heads) // self.groups, len(self.tails) // self.groups
         full = values.expand(*values.shape[:-3], outputs, inputs, self._positions)
         full = full.transpose(-3, -2) if self.transposed else full

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -140,6 +140,52 @@ def global_top_k(scores: Tensors, masks: Masks, k: int) -> Masks:
         chosen = above | (tied & (torch.cumsum(tied, 0, dtype=torch.int32) <= room))
     pieces = torch.split(chosen, [masks[n].numel() for n in masks])
     return Masks({n: piece.view(masks[n].shape) for n, piece in zip(masks, pieces, strict=True)})
+
+
+def layer_top_k(scores: Tensors, masks: Masks, k: int) -> Masks:
+    """Keep the highest scores of each layer, the same share of every layer and exactly `k` in all."""
+    return group_top_k(scores, masks, k, {n: torch.zeros_like(m, dtype=torch.int64) for n, m in masks.items()})
+
+
+def group_top_k(scores: Tensors, masks: Masks, k: int, groups: Tensors) -> Masks:
+    """Keep the highest scores of each group, the same share of every group and exactly `k` in all.
+
+    groups: the group of each weight, numbered from 0 within its layer. Of each group the share k / (weights kept now)
+    is kept, rounded down; what is then missing from `k` is kept where most was cut off, in the first of equal groups.
+    Ties go by index, and a pruned weight never returns. Raises ValueError unless `k` lies between 0 and the number of
+    weights kept now.
+    """
+    alive = torch.cat([masks[n].flatten() for n in masks])
+    total = int(alive.sum())
+    if not 0 <= k <= total:
+        raise ValueError(f"asked to keep {k} weights, wanted 0 to {total}: a pruned weight never returns")
+    flat = torch.cat([scores[n].masked_fill(~masks[n], -torch.inf).flatten() for n in masks])
+    group = _numbered(groups[n].flatten() for n in masks)
+    quota = _shared_out(k, torch.bincount(group, alive.long()).long())
+    best_first = flat.argsort(descending=True, stable=True)
+    order = best_first[group[best_first].argsort(stable=True)]  # group by group, the best of each first
+    sizes = torch.bincount(group)
+    place = torch.arange(len(order), device=order.device) - (sizes.cumsum(0) - sizes)[group[order]]
+    chosen = torch.zeros_like(alive).scatter(0, order, place < quota[group[order]])
+    pieces = torch.split(chosen, [masks[n].numel() for n in masks])
+    return Masks({n: piece.view(masks[n].shape) for n, piece in zip(masks, pieces, strict=True)})
+
+
+def _numbered(layers: Iterable[Tensor]) -> Tensor:
+    """The groups of all layers, with numbers that no two layers share."""
+    found, first = [], 0
+    for layer in layers:
+        found.append(layer + first)
+        first = int(found[-1].max()) + 1 if layer.numel() else first
+    return torch.cat(found)
+
+
+def _shared_out(k: int, alive: Tensor) -> Tensor:
+    """k times each group's part of all that is alive, in whole numbers that add up to k (largest remainders)."""
+    total = max(int(alive.sum()), 1)
+    quota, rest = k * alive // total, k * alive % total
+    quota[rest.argsort(descending=True, stable=True)[: k - int(quota.sum())]] += 1
+    return quota
 
 
 def _kth_by_torch(scores: Tensor, k: int) -> Tensor:

@@ -73,7 +73,7 @@ class Pruner:
         and rounding bounds rest on it: a score that is computed in another way declares none.
     claims: the promises that the pruner is held to.
     rounds: how many rounds of scoring it has as published.
-    choose: the masks that keep k weights, where there is no score.
+    choose: the masks that keep k weights, where there is no score, or where it takes more than the scores to choose.
     """
 
     name: str
@@ -90,18 +90,19 @@ def scored(
     score: Score,
     *,
     select: Select = global_top_k,
+    choose: Choose | None = None,
     objective: Objective | None = None,
     claims: Iterable[Claim] = (),
     rounds: int = 1,
 ) -> Pruner:
-    """A pruner that keeps the highest scores.
+    """A pruner that keeps the highest scores; `choose`, where given, stands in for `select` and sees the network.
 
     Raises TypeError for what can't be called, ValueError for an unknown claim or less than one round.
     """
-    for what, value in (("score", score), ("select", select), ("objective", objective)):
+    for what, value in (("score", score), ("select", select), ("choice", choose), ("objective", objective)):
         if value is not None and not callable(value):
             raise TypeError(f"the {what} of pruner {name!r} is {value!r}, wanted a function")
-    return Pruner(name, score, select, objective, _claimed(name, claims), _counted(name, rounds))
+    return Pruner(name, score, select, objective, _claimed(name, claims), _counted(name, rounds), choose)
 
 
 def masking(name: str, choose: Choose, *, claims: Iterable[Claim] = (), rounds: int = 1) -> Pruner:

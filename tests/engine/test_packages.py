@@ -6,15 +6,18 @@ import pytest
 import torch
 import torch_pruning as tp
 from problems import integer_batch, integer_weights, problem_of
-from torch import nn
+from torch import Tensor, nn
 from torchao.sparsity import WandaSparsifier
 
 from pruning.adapters.torch_pruning import torch_pruning
 from pruning.adapters.torchao import torchao
 from pruning.engine import prune
-from pruning.masks import Masks
+from pruning.inputs import layers
+from pruning.masks import Masks, layer_top_k
+from pruning.network import Network
+from pruning.newer.wanda import wanda as ours
 from pruning.problem import Probe, Problem
-from pruning.pruner import Claim, State
+from pruning.pruner import Claim, State, scored
 from pruning.schedule import one_shot
 from theory.suite import check_pruner
 from theory.verdict import Outcome
@@ -78,3 +81,25 @@ def test_what_the_laws_say_of_torchaos_wanda() -> None:
     assert {v.id for v in verdicts if v.outcome is Outcome.HELD} >= {"M0", "M2"}
     rounding = {v.id for v in verdicts if v.outcome is Outcome.BROKEN}
     assert rounding == {"M1"}  # each layer rounds its own count, and down
+
+
+def test_torchaos_wanda_squares_the_norm_and_compares_whole_layers_unlike_the_papers() -> None:
+    """Half of every layer is a whole number here, so that nothing has to be rounded."""
+
+    def squared(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
+        read = layers(network, state.effective, probe.batch()[0])
+        norms = {n: layer.entries(layer.inputs.square().sum(1, keepdim=True)) for n, layer in read.items()}
+        return {n: w.abs() * norms[n] for n, w in state.effective.items()}
+
+    pruners, differ = (torchao(wanda), scored("squared", squared, select=layer_top_k), ours), 0
+    for seed in range(10):
+        model = nn.Sequential(nn.Linear(6, 4, bias=False), nn.ReLU(), nn.Linear(4, 2, bias=False)).double()
+        source = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for p in model.parameters():
+                p.copy_(torch.randn(p.shape, generator=source))
+        problem = problem_of(model, (torch.randn(5, 6, generator=source).double(), torch.zeros(5, 2).double()))
+        theirs, expected, papers = (prune(problem, p, one_shot(32, 16)).masks for p in pruners)
+        assert theirs.digest() == expected.digest()
+        differ += theirs.digest() != papers.digest()
+    assert differ
