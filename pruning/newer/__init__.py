@@ -1,4 +1,4 @@
-"""Pruners published beside SynFlow and after it: short rewrites, one file each, with the claims that their papers make."""
+"""Pruners published beside SynFlow and after it: short rewrites, one file each, with the claims of their papers."""
 
 from pruning.pruner import Pruner
 from pruning.pruners import pruners_in
