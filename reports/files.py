@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pruning.errors import UsageError
@@ -30,9 +31,14 @@ def prepare_file(path: Path) -> None:
     prepare(path.parent)
 
 
-def write(run: Run, folder: Path) -> None:
-    """run.json, report.html, report.md and witnesses/ in `folder`; each file appears whole or not at all."""
+def write(run: Run, folder: Path, scripts: Mapping[str, str]) -> None:
+    """run.json, report.html, report.md and witnesses/ in `folder`; each file appears whole or not at all.
+
+    scripts: by file name, what lies beside the witnesses.
+    """
     write_record(run, folder)
+    for name, text in scripts.items():
+        _put(folder / "witnesses" / name, text)
     _put(folder / "report.html", html(run))
     _put(folder / "report.md", markdown(run))
 

@@ -89,8 +89,8 @@ def _introduction(matrix: Matrix) -> Iterator[str]:
     yield ""
     refuted = sum(bool(_refuting(matrix, name)) for name in matrix)
     yield f"Written by `python -m theory.matrix`, which holds {len(matrix)} wrong pruners to every law about pruners,"
-    yield f"on {BUDGET.shapes} shapes x {BUDGET.problems} problems a family. {refuted} are refuted, by {len(kills)} pairs"
-    yield "of pruner and law, which the test suite breaks again. The networks are what the failures were"
+    yield f"on {BUDGET.shapes} shapes x {BUDGET.problems} problems a family. {refuted} are refuted, by {len(kills)}"
+    yield "pairs of pruner and law, which the test suite breaks again. The networks are what the failures were"
     yield "minimised to; `prunelaws explain LAW` says what a law states."
     yield ""
 

@@ -115,13 +115,9 @@ def _measured(tape: _Tape, law: Law, spec: NetSpec) -> list[Balances]:
 
 
 def _failing(balances: list[Balances], where: str) -> tuple[int, int] | None:
-    """Which of the balances is meant, and which unit of it."""
-    for i, each in enumerate(balances):
-        off = (each.residual[0] > 0).nonzero().flatten().tolist()
-        for unit in off:
-            if each.label(0, unit) == where:
-                return i, unit
-    return None
+    """Which of the balances is meant, and which unit of it; the first that is off where a draw of another is meant."""
+    off = [(i, unit) for i, each in enumerate(balances) for unit in (each.residual[0] > 0).nonzero().flatten().tolist()]
+    return next(((i, unit) for i, unit in off if balances[i].label(0, unit) == where), off[0] if off else None)
 
 
 def _sides(

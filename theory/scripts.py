@@ -130,19 +130,20 @@ def _data(spec: NetSpec) -> str:
 
 def _equation(spec: NetSpec, module: str, found: Shown, reference: str) -> list[str] | None:
     used = sorted({which for side in (found.left, found.right) for which, _, _ in side.terms})
-    start = _batch(spec)
+    current: tuple[Tensor, Tensor | None] = _batch(spec)
     lines = [*_imports(reference, "problem scores"), f"net = {module}", _data(spec)]
     for which in used:
         answer = found.answers[which]
-        if answer.batch is not None and not _same(answer.batch, start):
+        if answer.batch is not None and not _same(answer.batch, current):
             lines.append(f"x, y = {_literal(answer.batch[0])}, {_literal(answer.batch[1])}")
+            current = answer.batch
         masks = "" if all(bool(m.all()) for m in answer.masks.values()) else f", masks={_dict(answer.masks)}"
         lines.append(f"net.load_state_dict({_dict(answer.parameters)})")
         lines.append(f"{_name(which)} = scores(pruner, {_problem(spec)}{masks})")
     left, right = (_written(side, found) for side in (found.left, found.right))
     sign = "may be at most" if found.at_most else "should be"
     off = "left - right" if found.at_most else "abs(left - right)"
-    lines += [f"left = {left}", f"right = {right}"]
+    lines += [f"left = {left}{_remark(found.left)}", f"right = {right}{_remark(found.right)}"]
     lines += [
         f'print(f"{{float(left)!r}} {sign} {{float(right)!r}}")',
         f"raise SystemExit(bool({off} > {found.allowed!r}))",
@@ -150,8 +151,8 @@ def _equation(spec: NetSpec, module: str, found: Shown, reference: str) -> list[
     return lines
 
 
-def _same(batch: tuple[Tensor, Tensor], start: tuple[Tensor, Tensor | None]) -> bool:
-    return start[1] is not None and torch.equal(batch[0], start[0]) and torch.equal(batch[1], start[1])
+def _same(batch: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor | None]) -> bool:
+    return other[1] is not None and torch.equal(batch[0], other[0]) and torch.equal(batch[1], other[1])
 
 
 def _name(which: int) -> str:
@@ -164,6 +165,10 @@ def _written(side: Sum, found: Shown) -> str:
     if side.constant or not parts:
         parts.append(f"torch.tensor({side.constant!r})" if not parts else repr(side.constant))
     return " + ".join(parts)
+
+
+def _remark(side: Sum) -> str:
+    return "  # what is no score, the law computes from the network" if side.constant else ""
 
 
 def _terms(side: Sum, found: Shown) -> Iterator[str]:

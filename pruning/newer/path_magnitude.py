@@ -42,6 +42,8 @@ path_magnitude = scored(
         Claim.PERMUTATION_EQUIVARIANT,
         Claim.ZERO_WHEN_MASKED,
         Claim.DATA_FREE,
+        Claim.SAMPLE_ORDER,
+        Claim.GLOBAL_ORDER,
         Claim.EXACT_BUDGET,
         Claim.NESTED_MASKS,
         Claim.IDEMPOTENT,

@@ -49,6 +49,8 @@ prospr = scored(
         Claim.POSITIVE,
         Claim.PERMUTATION_EQUIVARIANT,
         Claim.ZERO_WHEN_MASKED,
+        Claim.SAMPLE_ORDER,
+        Claim.GLOBAL_ORDER,
         Claim.EXACT_BUDGET,
         Claim.NESTED_MASKS,
         Claim.IDEMPOTENT,

@@ -67,6 +67,7 @@ def verify(
     from reports.compared import as_text
     from reports.comparison import compare_runs
     from reports.record import to_json
+    from reports.scripted import scripts_of
     from theory.laws import laws_named
     from theory.networks import built_in as families
     from theory.sidebyside import processors
@@ -104,11 +105,12 @@ def verify(
             proofs=bool(others),
             workers=processors(),
         )
+        scripts = scripts_of(run, dict(zip(references, (pruner for pruner, _ in loaded), strict=True)), live.step)
     names = [*references, *(subject.name for subject in others)]
     named = [{**record, "reference": name} for record, name in zip(run.pruners, names, strict=True)]
     where_from = {**run.provenance, "folder": str(out), "examples": str(examples)}
     run = replace(run, pruners=named, provenance=where_from, maps=maps)
-    files.write(run, out)
+    files.write(run, out, scripts)
     sys.stdout.write(to_json(run) if as_json else terminal.as_text(run, out))
     for pruner, bare in loaded:
         if bare and not pruner.claims:

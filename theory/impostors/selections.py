@@ -3,9 +3,8 @@
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from pruning.masks import Masks, Tensors, global_top_k
+from pruning.masks import Masks, Tensors, global_top_k, layer_top_k
 from pruning.pruners.random import random
 from pruning.pruners.synflow import synflow
 
@@ -32,19 +31,8 @@ def _unpinned(scores: Tensors, masks: Masks, k: int) -> Masks:
     return global_top_k(scores, Masks.full(scores), k)
 
 
-def _layer_by_layer(scores: Tensors, masks: Masks, k: int) -> Masks:
-    """As many weights in all, but each layer's own largest: what is left over goes to the last layers."""
-    found, left, alive = dict[str, Tensor](), k, masks.kept
-    for name, mask in masks.items():
-        here = int(mask.sum())
-        share = left * here // alive if alive else 0
-        found |= global_top_k({name: scores[name]}, Masks({name: mask}), share)
-        left, alive = left - share, alive - here
-    return Masks(found)
-
-
 by_threshold = replace(synflow, name="SynFlow by threshold", select=_by_threshold)
 one_too_many = replace(synflow, name="SynFlow that prunes one too many", select=_one_too_many)
-layer_by_layer = replace(synflow, name="SynFlow layer by layer", select=_layer_by_layer)
+layer_by_layer = replace(synflow, name="SynFlow layer by layer", select=layer_top_k)
 unpinned = replace(random, name="random that revives", select=_unpinned)
 untouched = replace(synflow, name="SynFlow that prunes nothing", select=_untouched)

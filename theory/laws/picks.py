@@ -32,6 +32,8 @@ EXACT = (Grade.EXACT,)
 )
 def global_order(case: Case) -> Iterator[Balances]:
     """No weight that a round removes, of whatever layer, scores above one that it keeps."""
+    if case.pruner.choose is not None:  # it goes by more than its scores
+        return
     rounds = [_ranked(case, i) for i in range(case.batch.size)]
     gone, left = (torch.stack([torch.stack(side) for side in sides]) for sides in zip(*rounds, strict=True))
     there = gone.isfinite() & left.isfinite()
