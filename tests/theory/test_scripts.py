@@ -30,7 +30,7 @@ SHOWN = [
     ("zero_when_masked", f"{SCORES}:mask_gradient", "dense, integer", "snip", "an equation"),  # masks
     ("masked_as_zero", f"{SCORES}:stale_gradient", "dense, integer", "synflow", "an equation"),
     ("sample_order", f"{SCORES}:last_half", "dense, integer", "snip", "an equation"),  # two batches
-    ("determinism", f"{SCORES}:unseeded", "dense, integer", "synflow", "an equation"),  # the same twice
+    ("determinism", f"{SCORES}:unseeded", "dense, integer", "synflow", "data"),
     ("gradient_signal", f"{SCORES}:lowering_flow", "dense, real", "grasp", "an equation"),
     ("exact_budget", f"{PICKS}:by_threshold", "dense, integer", "synflow", "a run"),
     ("nested_masks", f"{PICKS}:unpinned", "conv, integer", "synflow", "a run"),
