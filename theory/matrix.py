@@ -1,45 +1,24 @@
-"""The matrix impostor x law: which laws break for which wrong pruner, and where first, as a file for a test and a page.
+"""The matrix impostor x law: which laws break for which wrong pruner, as a file for a test and a page for people.
 
 `python -m theory.matrix` writes both anew.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 
-import torch
-
 from pruning.pruner import Pruner
+from theory.examined import BUDGET, Finding, Findings, examine, load_findings, refuting, save_findings
 from theory.impostors.famous import FAMOUS
 from theory.impostors.mutations import mutants
-from theory.law import Law, kinds_of
 from theory.laws import catalogue
-from theory.networks import built_in as families
-from theory.networks.spec import NetSpec
-from theory.search import Budget, family_ground, search
-from theory.sidebyside import Say, processors, side_by_side
+from theory.sidebyside import processors, side_by_side
 from theory.verdict import Outcome
 
 FILE = Path(__file__).with_suffix(".json")
 PAGE = Path(__file__).parent.parent / "docs" / "impostors.md"
-BUDGET = Budget(shapes=6, problems=16, seed=0)
-
-
-@dataclass(frozen=True)
-class Kill:
-    """Where a law first breaks for an impostor: the family, and the minimised network, its layers and widest one."""
-
-    family: str
-    network: str
-    layers: int
-    units: int
-
-
-Matrix = Mapping[str, Mapping[str, Kill]]  # by impostor and law
 
 
 def impostors() -> dict[str, Pruner]:
@@ -48,69 +27,50 @@ def impostors() -> dict[str, Pruner]:
 
 
 @cache
-def recorded() -> Matrix:
-    """The matrix of the file. Raises OSError where it can't be read."""
-    found = json.loads(FILE.read_text(encoding="utf-8"))
-    return {name: {law: Kill(**kill) for law, kill in kills.items()} for name, kills in found.items()}
+def recorded() -> Findings:
+    """The laws that break, of the file. Raises OSError where it can't be read."""
+    return load_findings(FILE)
 
 
-def is_held_to(impostor: Pruner, law: Law) -> bool:
-    """Whether a law that breaks for it refutes it: a contract, or a claim of its own."""
-    return law.claim is None or law.claim in impostor.claims
-
-
-def measure(name: str, say: Say) -> None:
-    """Say of each law that breaks for an impostor where it first does."""
-    torch.set_num_threads(1)
-    impostor, left = impostors()[name], dict(catalogue())
-    for family in families().values():
-        ground = family_ground(family, impostor, BUDGET)
-        for law in [law for law in left.values() if law.subject in kinds_of(impostor)]:
-            verdict = search(law, impostor, ground)
-            if verdict.outcome is Outcome.BROKEN and verdict.witness:
-                del left[law.name]
-                say((name, law.name, _kill(family.name, NetSpec.from_json(verdict.witness.spec))))
-
-
-def _kill(family: str, spec: NetSpec) -> Kill:
-    sizes = [torch.tensor(v).shape for n, v in spec.values.items() if n.endswith("weight")]
-    widest = max((n for size in sizes for n in size[:2]), default=0)
-    return Kill(family, str(spec), len(sizes), widest)
-
-
-def page(matrix: Matrix) -> str:
+def page(matrix: Findings) -> str:
     """The matrix as Markdown."""
-    return "\n".join([*_introduction(matrix), *_famous(matrix), *_mutated(matrix), ""])
+    known = impostors()
+    kills = {name: refuting(known[name], found) for name, found in matrix.items()}
+    return "\n".join([*_introduction(kills), *_famous(kills), *_mutated(kills), ""])
 
 
-def _introduction(matrix: Matrix) -> Iterator[str]:
-    kills = [law for name in matrix for law in _refuting(matrix, name)]
+Kills = Mapping[str, Mapping[str, Finding]]  # by impostor and law
+
+
+def _introduction(kills: Kills) -> Iterator[str]:
+    pairs, refuted = sum(map(len, kills.values())), sum(map(bool, kills.values()))
     yield "# Impostors: pruners that are wrong on purpose, and the laws that refute them"
     yield ""
-    refuted = sum(bool(_refuting(matrix, name)) for name in matrix)
-    yield f"Written by `python -m theory.matrix`, which holds {len(matrix)} wrong pruners to every law about pruners,"
-    yield f"on {BUDGET.shapes} shapes x {BUDGET.problems} problems a family. {refuted} are refuted, by {len(kills)}"
-    yield "pairs of pruner and law, which the test suite breaks again. The networks are what the failures were"
+    yield f"Written by `python -m theory.matrix`, which holds {len(kills)} wrong pruners to every law about pruners, on"
+    yield f"{BUDGET.shapes} shapes x {BUDGET.problems} problems of each family. {refuted} are refuted, by {pairs} pairs"
+    yield "of pruner and law, which the test suite breaks again. The networks are what the failures were"
     yield "minimised to; `prunelaws explain LAW` says what a law states."
     yield ""
 
 
-def _refuting(matrix: Matrix, name: str) -> dict[str, Kill]:
-    return {law: kill for law, kill in matrix[name].items() if is_held_to(impostors()[name], catalogue()[law])}
-
-
-def _famous(matrix: Matrix) -> Iterator[str]:
+def _famous(kills: Kills) -> Iterator[str]:
+    laws = [law for law in catalogue() if any(law in kills[each.pruner.name] for each in FAMOUS)]
     yield "## Mistakes that public code is known for"
     yield ""
-    yield "| mistake | seen in | refuted by | for instance on |"
-    yield "|---|---|---|---|"
+    yield "| mistake | seen in | for instance on |"
+    yield "|---|---|---|"
     for each in FAMOUS:
-        kills = _refuting(matrix, each.pruner.name)
-        yield f"| {each.mistake} | {each.seen} | {_ids(kills)} | {_smallest(kills)} |"
+        yield f"| {each.mistake} | {each.seen} | {_smallest(kills[each.pruner.name])} |"
+    yield ""
+    yield f"| refuted by | {' | '.join(catalogue()[law].id for law in laws)} |"
+    yield f"|---|{'---|' * len(laws)}"
+    for each in FAMOUS:
+        marks = ("x" if law in kills[each.pruner.name] else "" for law in laws)
+        yield f"| {each.mistake} | {' | '.join(marks)} |"
     yield ""
 
 
-def _mutated(matrix: Matrix) -> Iterator[str]:
+def _mutated(kills: Kills) -> Iterator[str]:
     yield "## Mutants of SynFlow"
     yield ""
     yield "Each mutation of its scores, its selection and its state, and pairs of two kinds drawn by a seed."
@@ -118,30 +78,27 @@ def _mutated(matrix: Matrix) -> Iterator[str]:
     yield "| mutant | refuted by | for instance on |"
     yield "|---|---|---|"
     for name in mutants():
-        kills = _refuting(matrix, name)
-        yield f"| {name.removeprefix('SynFlow, ')} | {_ids(kills)} | {_smallest(kills)} |"
+        ids = " ".join(catalogue()[law].id for law in catalogue() if law in kills[name])
+        yield f"| {name.removeprefix('SynFlow, ')} | {ids or 'nothing'} | {_smallest(kills[name])} |"
 
 
-def _ids(kills: Mapping[str, Kill]) -> str:
-    return " ".join(catalogue()[law].id for law in catalogue() if law in kills) or "nothing"
-
-
-def _smallest(kills: Mapping[str, Kill]) -> str:
-    shown = min(kills.values(), key=lambda kill: (kill.layers, kill.units, len(kill.network)), default=None)
+def _smallest(kills: Mapping[str, Finding]) -> str:
+    shown = min((kill for kill in kills.values() if kill.network), key=lambda kill: kill.size, default=None)
     return f"`{shown.network}`" if shown else ""
 
 
 def write() -> None:
     """Write the file and the page anew."""
-    found: dict[str, dict[str, Kill]] = {name: {} for name in impostors()}
-    side_by_side({n: partial(measure, n) for n in found}, processors(), lambda said: _add(found, *said))
-    as_data = {name: {law: asdict(kill) for law, kill in sorted(kills.items())} for name, kills in found.items()}
-    FILE.write_text(json.dumps(as_data, indent=1) + "\n", encoding="utf-8")
+    found: dict[str, dict[str, Finding]] = {name: {} for name in impostors()}
+
+    def hear(said: tuple[str, str, Finding]) -> None:
+        name, law, finding = said
+        if finding.outcome == Outcome.BROKEN.value:
+            found[name][law] = finding
+
+    side_by_side({name: partial(examine, pruner) for name, pruner in impostors().items()}, processors(), hear)
+    save_findings(found, FILE)
     PAGE.write_text(page(found), encoding="utf-8")
-
-
-def _add(found: dict[str, dict[str, Kill]], name: str, law: str, kill: Kill) -> None:
-    found[name][law] = kill
 
 
 if __name__ == "__main__":
