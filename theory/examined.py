@@ -23,7 +23,7 @@ BUDGET = Budget(shapes=6, problems=16, seed=0)
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of a law; where it broke first: the family, the minimised network, its weighted layers and its width."""
+    """What came of a law; where it broke first: the family, the minimised network, its weighted layers and width."""
 
     outcome: str
     family: str = ""

@@ -28,8 +28,10 @@ RESCALING = {"neuron_rescaling", "power_of_two_rescaling"}
 BROKEN = {
     "synflow": set(),
     "snip": CONSERVATION | {"sign_flips", "data_free", "maximal_critical_compression"},
-    "grasp": CONSERVATION | RESCALING | {"sign_flips", "positivity", "data_free", "maximal_critical_compression"},
-    "magnitude": CONSERVATION | RESCALING | {"layer_scaling", "maximal_critical_compression"},
+    "grasp": CONSERVATION
+    | RESCALING
+    | {"rescaled_masks", "sign_flips", "positivity", "data_free", "maximal_critical_compression"},
+    "magnitude": CONSERVATION | RESCALING | {"rescaled_masks", "layer_scaling", "maximal_critical_compression"},
     "random": CONSERVATION | {"layer_scaling", "unit_permutation", "zero_when_masked", "maximal_critical_compression"},
 }
 ITEMS = [

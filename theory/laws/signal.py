@@ -19,6 +19,7 @@ from theory.law import Balances, Grade, Subject, equal, law
     "S8",
     subject=Subject.SCORES,
     claim=Claim.GRADIENT_SIGNAL,
+    given={Claim.GRADIENT_SIGNAL},  # other scores have other aims
     source="Wang et al. 2020, eq. 8: theta * Hg at temperature 200; its sign differs from one public code to another",
     impostor=lowering_flow,
     grades=(Grade.ORDER,),
