@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
+from textwrap import fill
 
 from pruning.pruner import Pruner
 from theory.examined import BUDGET, Finding, Findings, examine, load_findings, refuting, save_findings
@@ -19,6 +20,8 @@ from theory.verdict import Outcome
 
 FILE = Path(__file__).with_suffix(".json")
 PAGE = Path(__file__).parent.parent / "docs" / "impostors.md"
+
+WIDTH = 118
 
 
 def impostors() -> dict[str, Pruner]:
@@ -46,10 +49,13 @@ def _introduction(kills: Kills) -> Iterator[str]:
     pairs, refuted = sum(map(len, kills.values())), sum(map(bool, kills.values()))
     yield "# Impostors: pruners that are wrong on purpose, and the laws that refute them"
     yield ""
-    yield f"Written by `python -m theory.matrix`, which holds {len(kills)} wrong pruners to every law about pruners, on"
-    yield f"{BUDGET.shapes} shapes x {BUDGET.problems} problems of each family. {refuted} are refuted, by {pairs} pairs"
-    yield "of pruner and law, which the test suite breaks again. The networks are what the failures were"
-    yield "minimised to; `prunelaws explain LAW` says what a law states."
+    yield fill(
+        f"Written by `python -m theory.matrix`, which holds {len(kills)} wrong pruners to every law about pruners, on "
+        f"{BUDGET.shapes} shapes x {BUDGET.problems} problems of each family. {refuted} are refuted, by {pairs} pairs of "
+        "pruner and law, which the test suite breaks again. The networks are what the failures were minimised to; "
+        "`prunelaws explain LAW` says what a law states.",
+        WIDTH,
+    )
     yield ""
 
 

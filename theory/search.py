@@ -110,6 +110,12 @@ def search(law: Law, subject: Subjected, ground: Ground, corpus: Corpus | None =
     return tally.verdict(law, subject, ground.name, start, None, None)
 
 
+def fails(law: Law, ground: Ground) -> Failure | None:
+    """The first failure of a law on a ground, as it is: no witness is made."""
+    tally = _Tally()
+    return next((found for case in ground.cases(law) if (found := tally.add(law, case))), None)
+
+
 class _Tally:
     def __init__(self) -> None:
         self.cases = self.trivial = self.out_of_scope = self.balances = self.looped = 0
