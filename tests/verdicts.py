@@ -78,14 +78,14 @@ def _of_torchao() -> Iterator[Subject]:
 
 def page(found: Findings) -> str:
     """The findings as Markdown."""
-    return "\n".join(
-        [*_introduction(), *(line for name in found for line in _section(subjects()[name], found[name])), ""]
-    )
+    known = subjects()
+    sections = (line for name in found for line in _section(known[name], found[name]))
+    return "\n".join(["# Verdicts on published pruners and on real packages", INTRODUCTION.rstrip(), *sections, ""])
 
 
 INTRODUCTION = f"""
-Written by `python tests/verdicts.py`: every law about a pruner, on {BUDGET.shapes} shapes x {BUDGET.problems} problems of
-each family of networks. The newer methods are short rewrites of ours in `pruning/newer/`, whose files say what they
+Written by `python tests/verdicts.py`: every law about a pruner, on {BUDGET.shapes} shapes x {BUDGET.problems} problems
+of each family of networks. The newer methods are short rewrites of ours in `pruning/newer/`, whose files say what they
 quote and what they leave out; packages are run as they are, through an adapter, and held to what a reader would expect
 of them. A law that is broken without being claimed is no fault: it is what the method is like. The networks are
 minimised, and each shows it alone.

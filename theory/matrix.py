@@ -51,8 +51,8 @@ def _introduction(kills: Kills) -> Iterator[str]:
     yield ""
     yield fill(
         f"Written by `python -m theory.matrix`, which holds {len(kills)} wrong pruners to every law about pruners, on "
-        f"{BUDGET.shapes} shapes x {BUDGET.problems} problems of each family. {refuted} are refuted, by {pairs} pairs of "
-        "pruner and law, which the test suite breaks again. The networks are what the failures were minimised to; "
+        f"{BUDGET.shapes} shapes x {BUDGET.problems} problems of each family. {refuted} are refuted, by {pairs} pairs "
+        "of pruner and law, which the test suite breaks again. The networks are what the failures were minimised to; "
         "`prunelaws explain LAW` says what a law states.",
         WIDTH,
     )
