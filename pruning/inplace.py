@@ -38,6 +38,8 @@ def in_place(name: str, call: Call, *, claims: Iterable[Claim] = (), rounds: int
         if masked:
             for layer, weight, name in owners(model, state.weights):
                 torch_prune.custom_from_mask(layer, weight, state.masks[name])  # type: ignore[no-untyped-call]
+        weights = {name for n in state.weights for name in (n, f"{n}_orig")}
+        beside = {n: p.detach().clone() for n, p in model.named_parameters() if n not in weights}
         with torch.enable_grad():
             returned = call(model, keep, probe)
         if isinstance(returned, Mapping):
@@ -45,9 +47,18 @@ def in_place(name: str, call: Call, *, claims: Iterable[Claim] = (), rounds: int
         if returned is not None:
             kind = type(returned).__name__
             raise TypeError(f"it returned {kind}; wanted nothing, the model being changed in place, or masks by name")
+        _refuse_changes(model, beside)
         return _read(model, state, keep)
 
     return masking(name, choose, claims=claims, rounds=rounds)
+
+
+def _refuse_changes(model: nn.Module, beside: Tensors) -> None:
+    """Raise ValueError where a bias or the like was changed: masks of weights would not tell of it."""
+    after = dict(model.named_parameters())
+    changed = [n for n, p in beside.items() if n in after and not torch.equal(after[n].detach(), p)]
+    if changed:
+        raise ValueError(f"{changed[0]!r} was changed, which is no prunable weight: masks can't tell of that")
 
 
 def owners(model: nn.Module, names: Iterable[str]) -> list[tuple[nn.Module, str, str]]:

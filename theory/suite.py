@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pruning.errors import UsageError
 from pruning.pruner import Claim, Pruner
 from pruning.references import as_pruner, load_claim, load_device
 from theory.law import Law, kinds_of
@@ -239,11 +240,14 @@ def parametrize_with_laws(
 
     What is not said here is what the command line and the ini file say (--prunelaws-examples, ...), and else the
     default of `check_pruner`. A test fails where a claim is refuted, a contract is broken, or a claim can't be tested.
+    Raises UsageError for no pruners at all, and as `check_pruner` does.
     """
     import pytest
 
     settings = Settings(None if laws is None else _several(laws), examples, max_params, seed, device, corpus)
     held = [_pruner(value, claims) for value in pruners]
+    if not held:
+        raise UsageError("parametrize_with_laws got no pruners: there would be nothing to check, and nothing to fail")
     found = [check for pruner in held for check in checks(pruner, settings)]
     params = [pytest.param(c, id=f"{c.suite.pruner.name}-{c.name}", marks=pytest.mark.prunelaws) for c in found]
     return pytest.mark.parametrize("check", params)

@@ -18,6 +18,7 @@ def list_(
 ) -> None:
     """List the built-in pruners, families and models, or the laws."""
     from pruning.models import built_in as models
+    from pruning.newer import newer
     from pruning.pruners import built_in as built_in_pruners
     from reports import terminal
     from theory.laws import catalogue
@@ -30,7 +31,8 @@ def list_(
             sys.stdout.write(terminal.law_table(rows))
             return None
         return print_json(rows)
-    claims = {p.name: sorted(c.value for c in p.claims) for p in built_in_pruners().values()}
+    known = {**built_in_pruners(), **newer()}
+    claims = {name: sorted(c.value for c in p.claims) for name, p in known.items()}
     networks = {"families": list(families()), "models": list(models())}
     if as_json:
         return print_json({"pruners": claims, **networks})

@@ -189,6 +189,12 @@ def retrained(model: nn.Module, keep: int, probe: Probe) -> None:
         model.get_parameter("0.weight").add_(1)
 
 
+def shifted(model: nn.Module, keep: int, probe: Probe) -> None:
+    smallest_zeroed(model, keep, probe)
+    with torch.no_grad():
+        model.get_parameter("2.bias").zero_()
+
+
 def copied(model: nn.Module, keep: int, probe: Probe) -> nn.Module:
     smallest_zeroed(other := copy.deepcopy(model), keep, probe)
     return other
@@ -204,6 +210,7 @@ def replaced(model: nn.Module, keep: int, probe: Probe) -> None:
         (copied, "it returned Rebuilt; wanted nothing, the model being changed in place, or masks by name"),
         (retrained, "kept weights of '0.weight' were changed"),
         (replaced, "the weight '0.weight' is gone"),
+        (shifted, "'2.bias' was changed, which is no prunable weight"),
     ],
 )
 def test_a_module_that_can_t_be_read_is_told(call: Any, said: str) -> None:
