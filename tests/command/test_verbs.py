@@ -10,6 +10,8 @@ import torch
 from conftest import Run
 
 from pruning.maskfile import load_masks
+from pruning.newer import newer
+from pruning.pruners import built_in
 from theory.laws import catalogue
 
 
@@ -76,7 +78,7 @@ def test_the_list_of_laws_is_complete(run: Run) -> None:
 
 def test_the_list_of_what_is_built_in(run: Run) -> None:
     found = json.loads(run("list", "--json").out)
-    assert set(found["pruners"]) == {"synflow", "snip", "grasp", "magnitude", "random"}
+    assert set(found["pruners"]) == {*built_in(), *newer()} > {"synflow", "snip", "grasp", "magnitude", "random", "px"}
     assert "vgg16_bn" in found["models"]
     assert "dense, integer" in found["families"]
 
@@ -121,7 +123,7 @@ def test_a_witness_that_is_missing(run: Run) -> None:
 
 def test_a_failure_that_is_gone_is_said_to_be(run: Run, folder: Path) -> None:
     run("verify", "mine.py:liar", "--laws", "A1", "--examples", "16", "-o", "out")
-    witness = next((folder / "out" / "witnesses").iterdir())
+    witness = next((folder / "out" / "witnesses").glob("*.json"))
     ended = run("repro", str(witness), "--pruner", "synflow")
     assert ended.status == 0
     assert "the failure is gone" in ended.out
@@ -129,7 +131,7 @@ def test_a_failure_that_is_gone_is_said_to_be(run: Run, folder: Path) -> None:
 
 def test_a_witness_that_can_not_be_judged_is_not_said_to_be_gone(run: Run, folder: Path) -> None:
     run("verify", "mine.py:liar", "--laws", "A1", "--examples", "16", "-o", "out")
-    witness = next((folder / "out" / "witnesses").iterdir())
+    witness = next((folder / "out" / "witnesses").glob("*.json"))
     ended = run("repro", str(witness), "--pruner", "mine.py:nothing")
     assert ended.status == 3
     assert "no usable scores" in ended.err and "gone" not in ended.out
@@ -145,3 +147,20 @@ def test_help_teaches(run: Run) -> None:
     for verb in ("verify", "prune", "list", "explain", "repro"):
         assert "Usage" in run(verb, "--help").out
     assert "Exit status" in run("--help").out
+
+
+def test_a_witness_lies_beside_a_script_that_repro_runs(run: Run) -> None:
+    run("verify", "mine.py:magnitude", "--claim", "neuron conserved", "--laws", "A1", "--examples", "8")
+    script = next(Path("reports/out/witnesses").glob("neuron-conservation--*.py"))
+    assert "load_pruner('mine.py:magnitude')" in script.read_text(encoding="utf-8")
+    ended = run("repro", str(script))
+    assert ended.status == 1 and "should be" in ended.out
+    ended = run("repro", str(script), "--pruner", "synflow")
+    assert ended.status == 2 and "names its pruner itself" in ended.err
+    ended = run("repro", "absent.py")
+    assert ended.status == 2 and "there is no such file" in ended.err
+
+
+def test_a_pruner_that_ends_its_process_has_no_scripts(run: Run) -> None:
+    ended = run("verify", "mine.py:leaves", "--laws", "S1", "--examples", "4")
+    assert ended.status == 3 and not list(Path("reports/out").glob("witnesses/*.py"))

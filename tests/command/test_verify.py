@@ -112,7 +112,7 @@ def test_the_files_that_are_written(run: Run, folder: Path) -> None:
     assert from_json(ended.out) == record
     assert "<html" in (folder / "there" / "report.html").read_text()
     assert (folder / "there" / "report.md").read_text().startswith("#")
-    witness = json.loads(next((folder / "there" / "witnesses").iterdir()).read_text())
+    witness = json.loads(next((folder / "there" / "witnesses").glob("*.json")).read_text())
     assert witness["law"] == "neuron_conservation"
 
 
