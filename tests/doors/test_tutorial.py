@@ -40,8 +40,9 @@ def test_the_pruner_keeps_what_it_claims_by_every_door(folder: Path) -> None:
     narrow = ("--prunelaws-laws=B12a,B13,M1,M2,S2", "--prunelaws-examples=2", "-p", "no:cacheprovider")
     tests = run(folder, "-m", "pytest", "-q", *narrow, "--prunelaws-report=found", "test_mine.py")
     assert tests.returncode == 0, tests.stdout
-    script = run(folder, "-c", "from script import refuted, silent; print(refuted, silent)")
-    assert script.stdout == "[] []\n", script.stderr
+    code = "from script import left, refuted, right, silent; print(refuted, silent, float(left), float(right))"
+    script = run(folder, "-c", code)
+    assert script.stdout == "[] [] 2.0 2.0\n", script.stderr
     options = ("--laws", "B12a,B13,M1,M2,S2", "--examples", "2")
     verified = run(folder, "-m", "prunelaws", "verify", "mine.py:mine", *options, "-o", "again", "--baseline", "found")
     assert verified.returncode == 0, verified.stderr
