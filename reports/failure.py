@@ -8,7 +8,7 @@ from reports.pairs import model_of, statement
 from theory.subjects import built_in as subjects
 from theory.telling import flat, four_lines, network_of
 from theory.verdict import Outcome, Run, Verdict
-from theory.witnesses import witness_name
+from theory.witness.files import witness_name
 
 
 def message(run: Run, verdict: Verdict) -> str:

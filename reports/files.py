@@ -10,7 +10,7 @@ from reports.markdown import markdown
 from reports.page import html
 from reports.record import from_json, to_json
 from theory.verdict import Run, Witness
-from theory.witnesses import read_witness, save_witness
+from theory.witness.files import read_witness, save_witness
 
 
 def prepare(folder: Path) -> None:

@@ -13,7 +13,7 @@ from reports.verbs.common import FAILED, OK, UNVERIFIED, note
 from theory.laws import laws_named
 from theory.search import replay
 from theory.verdict import Outcome, Witness
-from theory.witnesses import checked
+from theory.witness.files import checked
 
 
 def repro(witness: Mapping[str, Any] | Witness, pruner: str) -> int:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pruning.pruner import Pruner
 from theory.laws import catalogue
-from theory.scripts import script
 from theory.sidebyside import Say, processors, side_by_side
 from theory.subjects import Subjected
 from theory.verdict import Run, Witness
-from theory.witnesses import witness_name
+from theory.witness.files import witness_name
+from theory.witness.scripts import script
 
 Step = Callable[[str, int, int], None]
 

@@ -19,7 +19,7 @@ from theory.proofs import PROOFS, prove
 from theory.search import breaks_outside, refutes
 from theory.telling import network_of
 from theory.verdict import Outcome, Run, Standing, Verdict, Witness, overall, standing, untested
-from theory.witnesses import load_corpus
+from theory.witness.files import load_corpus
 
 MARKS = {
     Standing.KEPT: "held",

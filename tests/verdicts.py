@@ -24,8 +24,8 @@ from pruning.adapters.torch_pruning import torch_pruning
 from pruning.adapters.torchao import torchao
 from pruning.newer import newer
 from pruning.pruner import Claim, Pruner
-from theory.examined import BUDGET, Finding, Findings, examine, load_findings, save_findings, stands
 from theory.laws import catalogue
+from theory.measured.examined import BUDGET, Finding, Findings, examine, load_findings, save_findings, stands
 from theory.sidebyside import processors, side_by_side
 from theory.verdict import Standing
 

@@ -15,13 +15,13 @@ from pruning.pruner import Claim
 from theory.case import Case
 from theory.judge import Failure, Judgement, judge, out_of_scope
 from theory.law import Law, Subject
-from theory.minimise import minimise
 from theory.networks.family import Family, examples
 from theory.networks.spec import NetSpec
 from theory.subjects import Subjected
 from theory.traits import Trait
 from theory.verdict import Outcome, Verdict, Witness
-from theory.witnesses import Corpus
+from theory.witness.files import Corpus
+from theory.witness.minimise import minimise
 
 KNOWN = "networks known to break it"
 SINGLE_PROBLEMS = 1  # of each shape, for laws that take problems one by one

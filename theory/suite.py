@@ -20,7 +20,7 @@ from theory.search import Budget, Ground, KnownGround, family_ground, search
 from theory.telling import four_lines, network_of
 from theory.verdict import Outcome, Standing, Verdict, Witness, overall, standing, why_untested
 from theory.verify import budget_for, one_thread
-from theory.witnesses import Corpus, load_corpora
+from theory.witness.files import Corpus, load_corpora
 
 EXAMPLES = 320  # problems per law and family, unless more or fewer are asked for
 

@@ -21,16 +21,16 @@ from pruning.pruner import Claim, Pruner
 from pruning.schedule import exponential
 from theory.case import Case
 from theory.law import Grade, Law, Subject, kinds_of
+from theory.measured.scope import families_of
 from theory.networks.batch import Batch
 from theory.networks.family import Family
 from theory.proofs import PROOFS, prove
 from theory.proofs.statement import Proof
-from theory.scope import families_of
 from theory.search import Budget, Ground, KnownGround, family_ground, search
 from theory.sidebyside import Job, Say, side_by_side
 from theory.subjects import Stepper, Subjected
 from theory.verdict import MaskRecord, Run, RunRecord, Verdict, Witness
-from theory.witnesses import Corpus
+from theory.witness.files import Corpus
 
 FULL_COMPRESSION = 10_000  # a model is pruned to this, or to one weight per layer where that comes first
 DIGITS = 16  # of a digest of masks: enough to tell cases apart

@@ -40,7 +40,7 @@ def profile(
     from theory.networks import built_in as families
     from theory.sidebyside import processors
     from theory.verify import budget_for, verify
-    from theory.witnesses import load_corpus
+    from theory.witness.files import load_corpus
 
     method, where = load_pruner(pruner), load_device(device)
     budget = usage(lambda: budget_for(examples, seed))

@@ -73,7 +73,7 @@ def verify(
     from theory.sidebyside import processors
     from theory.verify import Model, budget_for
     from theory.verify import verify as run_verification
-    from theory.witnesses import load_corpora
+    from theory.witness.files import load_corpora
 
     _refuse_unused(model, {"--data": data, "--classes": classes, "--rounds": rounds})
     references = pruners or _default_pruners()

@@ -17,7 +17,7 @@ from prunelaws import check_pruner, untested
 from pruning.errors import UsageError
 from pruning.pruners import built_in
 from theory.verdict import Outcome, Standing, Verdict, overall
-from theory.witnesses import save_witness
+from theory.witness.files import save_witness
 
 ROOT = Path(__file__).resolve().parents[2]
 LAWS = "A1,B12a,M0"

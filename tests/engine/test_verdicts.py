@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from verdicts import PAGE, page, recorded, subjects
 
-from theory.examined import BUDGET, is_held_to, stands
 from theory.laws import catalogue
+from theory.measured.examined import BUDGET, is_held_to, stands
 from theory.networks import built_in as families
 from theory.search import Ground, fails, family_ground
 from theory.verdict import Standing

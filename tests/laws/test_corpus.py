@@ -13,7 +13,7 @@ from theory.networks.shape import Conv, Dense
 from theory.networks.spec import NetSpec
 from theory.search import family_ground, rerun, search
 from theory.verdict import Outcome, Witness
-from theory.witnesses import CORPUS, load_corpus, read_witness, save_witness
+from theory.witness.files import CORPUS, load_corpus, read_witness, save_witness
 
 PAIRS = [(law, pruner) for pruner, laws in BROKEN.items() for law in sorted(laws)]
 

@@ -8,11 +8,11 @@ import pytest
 from pruning.pruners import built_in as pruners
 from theory.law import kinds_of
 from theory.laws import catalogue
+from theory.measured.scope import BUDGET, compared, kinds, recorded, subjects, trivial_share
 from theory.networks import built_in as families
-from theory.scope import BUDGET, compared, kinds, recorded, subjects, trivial_share
 from theory.search import Ground, family_ground, rerun, search
 from theory.verdict import Outcome
-from theory.witnesses import load_corpus
+from theory.witness.files import load_corpus
 
 CONSERVATION = {
     "neuron_conservation",

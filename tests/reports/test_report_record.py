@@ -9,7 +9,7 @@ import pytest
 
 from reports.record import from_json, schema, to_json
 from theory.verdict import SCHEMA_VERSION, Run
-from theory.witnesses import witness_name
+from theory.witness.files import witness_name
 
 
 def test_back_from_json(run: Run) -> None:
@@ -103,7 +103,7 @@ def test_the_schema_names_every_field(run: Run) -> None:
 
 
 def test_witnesses_are_named_as_they_are_saved(run: Run, tmp_path: Path) -> None:
-    from theory.witnesses import save_witness
+    from theory.witness.files import save_witness
 
     for verdict in run.verdicts:
         if verdict.witness:

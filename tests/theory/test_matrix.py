@@ -8,11 +8,11 @@ from statistics import median
 import pytest
 
 from pruning.pruners.synflow import synflow
-from theory.examined import BUDGET, refuting
 from theory.impostors.famous import FAMOUS
 from theory.impostors.mutations import SCORES, SELECTIONS, STATES, mutants
 from theory.laws import catalogue
-from theory.matrix import PAGE, impostors, page, recorded
+from theory.measured.examined import BUDGET, refuting
+from theory.measured.matrix import PAGE, impostors, page, recorded
 from theory.networks import built_in as families
 from theory.search import Ground, fails, family_ground
 

@@ -13,12 +13,12 @@ from pruning.pruners import built_in as pruners
 from theory.case import Case
 from theory.judge import judge
 from theory.laws import catalogue
-from theory.minimise import minimise
 from theory.networks import built_in
 from theory.networks.family import examples
 from theory.networks.outside import max_net
 from theory.networks.shape import Act, Conv, Dense, Flatten, Pool, Shape, parameter_count
 from theory.networks.spec import NetSpec
+from theory.witness.minimise import minimise
 
 A1 = catalogue()["neuron_conservation"]
 WIDE = chain(*[16] * 7, samples=4)

@@ -11,9 +11,9 @@ from pruning.pruner import Pruner
 from pruning.references import load_pruner
 from theory.laws import catalogue
 from theory.networks import built_in as families
-from theory.scripts import LONGEST, script
 from theory.search import Budget, family_ground, search
 from theory.verdict import Witness
+from theory.witness.scripts import LONGEST, script
 
 SCORES, PICKS = "theory.impostors.scores", "theory.impostors.selections"
 BUDGET = Budget(shapes=6, problems=4, seed=0)

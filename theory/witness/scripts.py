@@ -14,8 +14,8 @@ from pruning.pruner import Pruner
 from theory.case import Case
 from theory.law import Law
 from theory.networks.spec import NetSpec
-from theory.recorded import Shown, Sum, shown
 from theory.verdict import Witness
+from theory.witness.recorded import Shown, Sum, shown
 
 LONGEST = 30  # lines of a script
 WIDTH = 118

@@ -1,6 +1,6 @@
 """Scope: what came of each law for each built-in subject on each family, and what it compares, as a file for a test.
 
-`python -m theory.scope` writes it anew.
+`python -m theory.measured.scope` writes it anew.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from theory.sidebyside import Say, processors, side_by_side
 from theory.subjects import Subjected
 from theory.subjects import built_in as other_subjects
 from theory.verdict import Outcome, Verdict
-from theory.witnesses import load_corpus
+from theory.witness.files import load_corpus
 
 FILE = Path(__file__).with_suffix(".json")
 BUDGET = Budget(shapes=6, problems=16, seed=0)

@@ -1,6 +1,6 @@
 """The matrix impostor x law: which laws break for which wrong pruner, as a file for a test and a page for people.
 
-`python -m theory.matrix` writes both anew.
+`python -m theory.measured.matrix` writes both anew.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from pathlib import Path
 from textwrap import fill
 
 from pruning.pruner import Pruner
-from theory.examined import BUDGET, Finding, Findings, examine, load_findings, refuting, save_findings
 from theory.impostors.famous import FAMOUS
 from theory.impostors.mutations import mutants
 from theory.laws import catalogue
+from theory.measured.examined import BUDGET, Finding, Findings, examine, load_findings, refuting, save_findings
 from theory.sidebyside import processors, side_by_side
 from theory.verdict import Outcome
 
 FILE = Path(__file__).with_suffix(".json")
-PAGE = Path(__file__).parent.parent / "docs" / "impostors.md"
+PAGE = Path(__file__).parents[2] / "docs" / "impostors.md"
 
 WIDTH = 118
 
@@ -50,10 +50,10 @@ def _introduction(kills: Kills) -> Iterator[str]:
     yield "# Impostors: pruners that are wrong on purpose, and the laws that refute them"
     yield ""
     yield fill(
-        f"Written by `python -m theory.matrix`, which holds {len(kills)} wrong pruners to every law about pruners, on "
-        f"{BUDGET.shapes} shapes x {BUDGET.problems} problems of each family. {refuted} are refuted, by {pairs} pairs "
-        "of pruner and law, which the test suite breaks again. The networks are what the failures were minimised to; "
-        "`prunelaws explain LAW` says what a law states.",
+        f"Written by `python -m theory.measured.matrix`, which holds {len(kills)} wrong pruners to every law about "
+        f"pruners, on {BUDGET.shapes} shapes x {BUDGET.problems} problems of each family. {refuted} are refuted, by "
+        f"{pairs} pairs of pruner and law, which the test suite breaks again. The networks are what the failures were "
+        "minimised to; `prunelaws explain LAW` says what a law states.",
         WIDTH,
     )
     yield ""
