@@ -30,6 +30,7 @@ class Claim(StrEnum):
     SIGN_INVARIANT = "sign invariant"
     PERMUTATION_EQUIVARIANT = "permutation equivariant"
     ZERO_WHEN_MASKED = "zero when masked"
+    PRUNED_AS_ZERO = "pruned counts as zero"
     DATA_FREE = "data free"
     SAMPLE_ORDER = "any order of samples"
     GRADIENT_SIGNAL = "gradient signal"

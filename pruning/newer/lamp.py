@@ -37,6 +37,7 @@ lamp = scored(
         Claim.POSITIVE,
         Claim.SIGN_INVARIANT,
         Claim.ZERO_WHEN_MASKED,
+        Claim.PRUNED_AS_ZERO,
         Claim.DATA_FREE,
         Claim.SAMPLE_ORDER,
         Claim.GLOBAL_ORDER,

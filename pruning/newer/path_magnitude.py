@@ -41,6 +41,7 @@ path_magnitude = scored(
         Claim.SIGN_INVARIANT,
         Claim.PERMUTATION_EQUIVARIANT,
         Claim.ZERO_WHEN_MASKED,
+        Claim.PRUNED_AS_ZERO,
         Claim.DATA_FREE,
         Claim.SAMPLE_ORDER,
         Claim.GLOBAL_ORDER,

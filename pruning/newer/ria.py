@@ -42,6 +42,7 @@ ria = scored(
         Claim.POSITIVE,
         Claim.PERMUTATION_EQUIVARIANT,
         Claim.ZERO_WHEN_MASKED,
+        Claim.PRUNED_AS_ZERO,
         Claim.SAMPLE_ORDER,
         Claim.EXACT_BUDGET,
         Claim.NESTED_MASKS,

@@ -66,6 +66,7 @@ def squared_distances(inputs: Tensor) -> Tensor:
 CLAIMS = {
     Claim.POSITIVE,
     Claim.ZERO_WHEN_MASKED,
+    Claim.PRUNED_AS_ZERO,
     Claim.SAMPLE_ORDER,
     Claim.EXACT_BUDGET,
     Claim.NESTED_MASKS,

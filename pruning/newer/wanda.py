@@ -35,6 +35,7 @@ wanda = scored(
         Claim.POSITIVE,
         Claim.PERMUTATION_EQUIVARIANT,
         Claim.ZERO_WHEN_MASKED,
+        Claim.PRUNED_AS_ZERO,
         Claim.RESCALED_MASKS,
         Claim.SAMPLE_ORDER,
         Claim.EXACT_BUDGET,

@@ -27,6 +27,7 @@ grasp = scored(
     claims={
         Claim.PERMUTATION_EQUIVARIANT,
         Claim.ZERO_WHEN_MASKED,
+        Claim.PRUNED_AS_ZERO,
         Claim.SAMPLE_ORDER,
         Claim.GLOBAL_ORDER,
         Claim.GRADIENT_SIGNAL,

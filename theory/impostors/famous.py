@@ -68,7 +68,7 @@ _split_snip = replace(snip, name="SNIP half by half", score=half_by_half.score)
 _last_snip = replace(snip, name="SNIP of the last half", score=last_half.score, objective=None)
 _turned_grasp = replace(grasp, name="GraSP, wrong sign", score=lowering_flow.score)
 _stale_flow = replace(synflow, name="SynFlow by a stale gradient", score=stale_gradient.score)
-_flow_in_training = replace(synflow, name="SynFlow, norms training", score=in_training.score, objective=None)
+_flow_in_training = replace(in_training, name="SynFlow, norms training", claims=synflow.claims)
 
 FAMOUS = (
     Famous("ties are pruned together", "Synaptic-Flow, mil-ad/snip, GraSP: `score <= threshold`", by_threshold),

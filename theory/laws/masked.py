@@ -42,7 +42,7 @@ def zero_when_masked(case: Case) -> Iterator[Balances]:
 @law(
     "S9",
     subject=Subject.SCORES,
-    claim=Claim.ZERO_WHEN_MASKED,
+    claim=Claim.PRUNED_AS_ZERO,
     source="Tanaka et al. 2020, Algorithm 1: each round scores the masked network",
     impostor=stale_gradient,
     grades=EXACT,
