@@ -25,13 +25,15 @@ from pruning.adapters.torchao import torchao
 from pruning.newer import newer
 from pruning.pruner import Claim, Pruner
 from theory.laws import catalogue
-from theory.measured.examined import BUDGET, Finding, Findings, examine, load_findings, save_findings, stands
+from theory.measured.examined import Finding, Findings, examine, load_findings, save_findings, stands
+from theory.search import Budget
 from theory.sidebyside import processors, side_by_side
 from theory.verdict import Standing
 
 DOCS = Path(__file__).parent.parent / "docs"
 FILE, PAGE = DOCS / "verdicts.json", DOCS / "verdicts.md"
 
+BUDGET = Budget(shapes=3, problems=4, seed=0)  # packages are slow
 MASKS = {Claim.EXACT_BUDGET, Claim.NESTED_MASKS, Claim.IDEMPOTENT}
 
 
@@ -139,7 +141,9 @@ def write() -> None:
     def hear(said: tuple[str, str, Finding]) -> None:
         found[said[0]][said[1]] = said[2]
 
-    side_by_side({name: partial(examine, s.pruner) for name, s in subjects().items()}, processors(), hear)
+    side_by_side(
+        {name: partial(examine, s.pruner, budget=BUDGET) for name, s in subjects().items()}, processors(), hear
+    )
     save_findings(found, FILE)
     PAGE.write_text(page(found), encoding="utf-8")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from verdicts import PAGE, page, recorded, subjects
+from verdicts import BUDGET, PAGE, page, recorded, subjects
 
 from theory.laws import catalogue
-from theory.measured.examined import BUDGET, is_held_to, stands
+from theory.measured.examined import is_held_to, stands
 from theory.networks import built_in as families
 from theory.search import Ground, fails, family_ground
 from theory.verdict import Standing

@@ -57,13 +57,13 @@ def stands(pruner: Pruner, law: str, finding: Finding) -> Standing:
     return standing(Outcome(finding.outcome), is_held_to(pruner, catalogue()[law]))
 
 
-def examine(pruner: Pruner, say: Say) -> None:
+def examine(pruner: Pruner, say: Say, budget: Budget = BUDGET) -> None:
     """Say (pruner's name, law, finding) of every law about a pruner; a law that is broken is not tried any further."""
     torch.set_num_threads(1)
     about = {law.name: law for law in catalogue().values() if law.subject in kinds_of(pruner)}
     found: dict[str, list[Verdict]] = {name: [] for name in about}
     for family in families().values():
-        ground = family_ground(family, pruner, BUDGET)
+        ground = family_ground(family, pruner, budget)
         for law in about.values():
             if not any(v.outcome is Outcome.BROKEN for v in found[law.name]):
                 found[law.name].append(search(law, pruner, ground))
