@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
@@ -89,24 +89,37 @@ def shown(witness: Witness, law: Law, pruner: Pruner) -> Shown | None:
     """The failing balance of a witness as sums over answers; None where it is none, such as a count of faults."""
     if pruner.score is None:
         return None
-    tape = _Tape(pruner)
-    spec = NetSpec.from_json(witness.spec)
+    tape, spec = _Tape(pruner), NetSpec.from_json(witness.spec)
     try:
         found = _failing(_measured(tape, law, spec), witness.where)
     except ScoreError:
         return None
-    if found is None or sum(t.numel() for a in tape.answers for t in a.scores.values()) > MOST:
+    entries = list(_entries(tape.answers))
+    if found is None or len(entries) > MOST:
         return None
-    which, unit = found
-    first = _sides(tape, law, spec, which, unit)
-    slopes = {term: _slopes(tape, law, spec, which, unit, (term, value)) for term, value in _entries(tape.answers)}
-    if first is None or any(s is None for s in slopes.values()):
+
+    def play(moved: tuple[Term, float] | None = None) -> Balances | None:
+        tape.played, tape.moved = 0, moved
+        try:
+            return _measured(tape, law, spec)[found[0]]
+        except (ScoreError, IndexError):
+            return None
+
+    rest = play()
+    if rest is None:
         return None
-    left, right = (_sum(tape.answers, first[i], {t: s[i] for t, s in slopes.items() if s}) for i in (0, 1))
+    start = _sides(rest, found[1])
+    slopes: dict[Term, tuple[float, float]] = {}
+    for term, value in entries:
+        by = STEP * max(abs(value), 1.0)
+        slope = _slope(start, [_sides(play((term, step)), found[1]) for step in (by / 2, by)], by)
+        if slope is None:
+            return None
+        slopes[term] = slope
+    left, right = (_sum(dict(entries), start[i], {t: s[i] for t, s in slopes.items()}) for i in (0, 1))
     if left is None or right is None or not (left.terms or right.terms):
         return None
-    balances = _measured(_Tape(pruner), law, spec)[which]
-    return Shown(tape.answers, left, right, balances.at_most, _allowed(balances, unit))
+    return Shown(tape.answers, left, right, rest.at_most, _allowed(rest, found[1]))
 
 
 def _measured(tape: _Tape, law: Law, spec: NetSpec) -> list[Balances]:
@@ -120,28 +133,17 @@ def _failing(balances: list[Balances], where: str) -> tuple[int, int] | None:
     return next(((i, unit) for i, unit in off if balances[i].label(0, unit) == where), off[0] if off else None)
 
 
-def _sides(
-    tape: _Tape, law: Law, spec: NetSpec, which: int, unit: int, moved: tuple[Term, float] | None = None
-) -> tuple[float, float] | None:
-    tape.played, tape.moved = 0, moved
-    try:
-        each = _measured(tape, law, spec)[which]
-    except (ScoreError, IndexError):
-        return None
-    finally:
-        tape.played = None
-    return float(each.left[0, unit]), float(each.right[0, unit])
+def _sides(balances: Balances | None, unit: int) -> tuple[float, float]:
+    if balances is None:
+        return math.nan, math.nan
+    return float(balances.left[0, unit]), float(balances.right[0, unit])
 
 
-def _slopes(
-    tape: _Tape, law: Law, spec: NetSpec, which: int, unit: int, entry: tuple[Term, float]
-) -> tuple[float, float] | None:
-    """By how much both sides follow an entry of the answers; None where they don't follow it in proportion."""
-    term, by = entry[0], STEP * max(abs(entry[1]), 1.0)
-    sides = [_sides(tape, law, spec, which, unit, (term, step)) for step in (0.0, by / 2, by)]
+def _slope(start: tuple[float, float], moved: list[tuple[float, float]], by: float) -> tuple[float, float] | None:
+    """By how much both sides follow an entry, seen at half a step and at one; None where not in proportion."""
     found = []
-    for at_rest, half, whole in zip(*(side or (math.nan, math.nan) for side in sides), strict=True):
-        if not abs((whole - at_rest) - 2 * (half - at_rest)) <= STEP**2 * by:
+    for at_rest, half, whole in zip(start, *moved, strict=True):
+        if not abs((whole - at_rest) - 2 * (half - at_rest)) <= STEP**2 * by:  # also where one is not a number
             return None
         found.append((whole - at_rest) / by)
     return found[0], found[1]
@@ -153,10 +155,9 @@ def _entries(answers: list[Answer]) -> Iterator[tuple[Term, float]]:
             yield from (((i, name, j), value) for j, value in enumerate(score.detach().flatten().tolist()))
 
 
-def _sum(answers: list[Answer], value: float, slopes: dict[Term, float]) -> Sum | None:
+def _sum(entries: Mapping[Term, float], value: float, slopes: Mapping[Term, float]) -> Sum | None:
     """The side as a sum, if it is one: what the slopes foretell must be what it is."""
     terms = {term: _plain(slope) for term, slope in slopes.items() if abs(slope) > STEP**2}
-    entries = dict(_entries(answers))
     if not all(map(math.isfinite, (value, *terms.values()))):
         return None
     constant = value - sum(slope * entries[term] for term, slope in terms.items())
