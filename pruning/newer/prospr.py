@@ -49,7 +49,6 @@ prospr = scored(
         Claim.POSITIVE,
         Claim.PERMUTATION_EQUIVARIANT,
         Claim.ZERO_WHEN_MASKED,
-        Claim.PRUNED_AS_ZERO,
         Claim.SAMPLE_ORDER,
         Claim.GLOBAL_ORDER,
         Claim.EXACT_BUDGET,

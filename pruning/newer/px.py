@@ -67,7 +67,6 @@ px = scored(
         Claim.RESCALE_INVARIANT,
         Claim.PERMUTATION_EQUIVARIANT,
         Claim.ZERO_WHEN_MASKED,
-        Claim.PRUNED_AS_ZERO,
         Claim.SAMPLE_ORDER,
         Claim.GLOBAL_ORDER,
         Claim.RESCALED_MASKS,

@@ -4,6 +4,7 @@ from functools import cache
 
 import pytest
 
+from pruning.pruners.grasp import grasp
 from pruning.pruners.synflow import synflow
 from theory.law import Law, Subject
 from theory.laws import catalogue
@@ -40,7 +41,10 @@ def correct(law: Law) -> list[Subjected]:
     """Subjects of the law's own kind that keep it, or that it does not speak of."""
     if law.subject is Subject.STEP:
         return [s for s in subjects().values() if isinstance(s, Stepper)]
-    return [synflow] if law.subject in (Subject.SCORES, Subject.TRACE) else [the_loss]
+    if law.subject not in (Subject.SCORES, Subject.TRACE):
+        return [the_loss]
+    spoken_of = [pruner for pruner in (synflow, grasp) if law.given <= pruner.claims]
+    return spoken_of[:1]
 
 
 @pytest.mark.parametrize("name", LAWS)
