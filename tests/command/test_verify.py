@@ -72,7 +72,7 @@ def test_a_broken_contract_fails_without_a_traceback(run: Run, pruner: str, said
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nonsense",), "there is no pruner 'nonsense'; built in are grasp, magnitude, random, snip, synflow"),
+        (("nonsense",), "there is no pruner 'nonsense'; built in are force, grasp, lamp, magnitude, ntk-sap,"),
         (("absent.py:thing",), "there is no file 'absent.py'"),
         (("mine.py:absent",), "mine.py has no 'absent'"),
         (("mine.py:number",), "is a int, wanted"),
