@@ -32,6 +32,9 @@ def one_shot(total: int, keep: int, rounds: int = 1) -> Schedule:
 
 
 def _check(total: int, keep: int, rounds: int) -> None:
+    for name, value in (("total", total), ("keep", keep), ("rounds", rounds)):
+        if not isinstance(value, int):
+            raise TypeError(f"{name} is {value!r}, wanted a whole number")
     if rounds < 1:
         raise ValueError(f"a schedule needs at least 1 round, got {rounds}")
     if not 1 <= keep <= total:

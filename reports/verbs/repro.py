@@ -30,9 +30,16 @@ def repro(
 
 
 def _run(script: Path, pruner: str | None) -> int:
-    """The script's own exit status."""
+    """The script's own exit status; one that says nothing of the law where it ends in an error."""
+    from reports.verbs.common import FAILED, UNVERIFIED
+    from theory.witness.scripts import PROMISE
+
     if pruner:
         raise UsageError(f"the script {str(script)!r} names its pruner itself; --pruner is for the .json beside it")
     if not script.is_file():
         raise UsageError(f"the script {str(script)!r} can't be read: there is no such file")
-    return subprocess.run([sys.executable, str(script)], check=False).returncode
+    if PROMISE not in " ".join(script.read_text(encoding="utf-8", errors="replace").split()):
+        raise UsageError(f"{str(script)!r} is no script that `verify` wrote for a witness")
+    ended = subprocess.run([sys.executable, str(script)], check=False, stderr=subprocess.PIPE, text=True)
+    sys.stderr.write(ended.stderr)
+    return UNVERIFIED if ended.returncode == FAILED and "Traceback" in ended.stderr else ended.returncode

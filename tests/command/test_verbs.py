@@ -157,6 +157,11 @@ def test_a_witness_lies_beside_a_script_that_repro_runs(run: Run) -> None:
     assert ended.status == 1 and "should be" in ended.out
     ended = run("repro", str(script), "--pruner", "synflow")
     assert ended.status == 2 and "names its pruner itself" in ended.err
+    script.write_text(script.read_text(encoding="utf-8").replace("mine.py", "gone.py"))
+    ended = run("repro", str(script))
+    assert ended.status == 3 and "there is no file 'gone.py'" in ended.err
+    ended = run("repro", "mine.py")
+    assert ended.status == 2 and "is no script that `verify` wrote" in ended.err
     ended = run("repro", "absent.py")
     assert ended.status == 2 and "there is no such file" in ended.err
 

@@ -71,3 +71,8 @@ def test_less_than_one_round_is_refused(make, rounds):
 def test_a_count_that_cannot_be_kept_is_refused(make, keep):
     with pytest.raises(ValueError, match=f"can't keep {keep} of 100 weights; wanted 1 to 100"):
         make(100, keep, 1)
+
+
+def test_counts_are_whole_numbers() -> None:
+    with pytest.raises(TypeError, match=r"keep is 2\.5, wanted a whole number"):
+        exponential(10, 2.5, 2)  # type: ignore[arg-type]

@@ -99,3 +99,15 @@ def test_a_bound_is_the_one_that_was_derived():
     text = script(witness, catalogue()["neuron_conservation"], pruner, f"{SCORES}:nudged")
     allowed = float(re.search(r"abs\(left - right\) > ([^)]*)\)", text)[1])
     assert 0 <= allowed < abs(witness.left - witness.right)
+
+
+def test_a_script_still_fails_where_a_bug_is_half_mended():
+    """What is allowed does not grow with the gap that was found."""
+    text = script(*found_and_law("neuron_conservation", "magnitude"), "magnitude")
+    allowed = float(re.search(r"abs\(left - right\) > ([^)]*)\)", text)[1])
+    assert 0 < allowed < 1e-6
+
+
+def found_and_law(law: str, reference: str):
+    witness, pruner = found(law, reference, "dense, integer")
+    return witness, catalogue()[law], pruner

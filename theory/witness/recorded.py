@@ -16,6 +16,7 @@ from pruning.pruner import Pruner, State
 from theory.case import Case
 from theory.law import Balances, Law
 from theory.networks.spec import NetSpec
+from theory.numerics import unit_roundoff
 from theory.traits import Trait
 from theory.verdict import Witness
 
@@ -171,7 +172,8 @@ def _plain(slope: float) -> float:
 
 
 def _allowed(balances: Balances, unit: int) -> float:
-    """The derived bound; where the order test judged, half of what the two sides differ by."""
+    """The derived bound; where the order test judged, half the digits, or half of the gap where that is smaller."""
     if balances.bound is not None:
         return float(balances.bound.size[0, unit])
-    return float(balances.residual[0, unit]) / 2
+    noise = math.sqrt(unit_roundoff(balances.left.dtype)) * float(balances.scale[0, unit])
+    return min(noise, float(balances.residual[0, unit]) / 2)

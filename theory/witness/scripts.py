@@ -18,6 +18,7 @@ from theory.verdict import Witness
 from theory.witness.recorded import Shown, Sum, shown
 
 LONGEST = 30  # lines of a script
+PROMISE = "exit status 1 while it does."  # which tells a script from any other file
 WIDTH = 118
 
 # what a run must be like, for the laws of runs: what is printed of it, and what is wrong about it
@@ -53,7 +54,7 @@ def script(witness: Witness, law: Law, pruner: Pruner, reference: str) -> str:
 
 
 def _head(witness: Witness, law: Law) -> list[str]:
-    said = f"{witness.pruner} breaks {law.name} on {witness.network}: exit status 1 while it does."
+    said = f"{witness.pruner} breaks {law.name} on {witness.network}: {PROMISE}"
     texts = (said, f"{law.statement} [{law.source}]", witness.where)
     return [f'"""{_wrapped(texts[0])}', "", *map(_wrapped, texts[1:]), '"""', ""]
 
