@@ -66,7 +66,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*globals(), *__all__})  # pytest looks for its hooks here
 
 
 def _ours(name: str) -> ModuleType:
