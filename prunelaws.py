@@ -65,10 +65,6 @@ def __getattr__(name: str) -> Any:
     return getattr(_ours(_PUBLIC[name]), name)
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})  # pytest looks for its hooks here
-
-
 def _ours(name: str) -> ModuleType:
     """A module of one of our packages, whoever else has a package of that name."""
     return import_module(f"{_ASIDE}.{name}" if _crowded() else name)
