@@ -44,8 +44,8 @@ def scores(pruner: Pruner, problem: Problem, masks: Tensors | None = None) -> di
     if pruner.score is None:
         raise ValueError(f"{pruner.name!r} gives masks and no scores; see `prune`")
     check_finite(network.weights)
-    check_against(network.weights, network.initial if masks is None else masks, "mask")
-    state = State(network.weights, network.initial if masks is None else Masks(masks))
-    found = call_scorer(pruner, network, state, Probe(problem))
+    kept = network.initial if masks is None else Masks(masks)
+    check_against(network.weights, kept, "mask")
+    found = call_scorer(pruner, network, State(network.weights, kept), Probe(problem))
     check_scores(pruner.name, network.weights, found)
     return found

@@ -16,7 +16,6 @@ from theory.measured.matrix import PAGE, impostors, page, recorded
 from theory.networks import built_in as families
 from theory.search import Ground, fails, family_ground
 
-SMALLEST = {name: min(found, key=lambda law: found[law].size) for name, found in recorded().items() if found}
 NAMES = [each.pruner.name for each in FAMOUS]
 
 

@@ -9,10 +9,11 @@ from torch import Tensor
 from pruning.masks import Tensors
 from pruning.network import Network
 from pruning.problem import Probe
-from pruning.pruner import Pruner, Score, State, saliency
+from pruning.pruner import Pruner, saliency
 from pruning.pruners.grasp import grasp
 from pruning.pruners.snip import snip
 from pruning.pruners.synflow import flow, synflow
+from theory.impostors.mutations import counting
 from theory.impostors.norms import in_training
 from theory.impostors.scores import (
     half_by_half,
@@ -33,18 +34,6 @@ class Famous:
     pruner: Pruner
 
 
-def _shrinking() -> Score:
-    """Each score over the number of calls so far: a running mean whose state outlives the run."""
-    calls = 0
-
-    def score(network: Network, state: State, probe: Probe) -> Tensors:
-        nonlocal calls
-        calls += 1
-        return {n: s / calls for n, s in saliency(flow)(network, state, probe).items()}
-
-    return score
-
-
 def _all_absolute(network: Network, weights: Tensors, probe: Probe) -> Tensor:
     """Absolute values of all that there is, biases and what norms subtract among it."""
     absolute = replace(network, fixed={n: t.abs() if t.is_floating_point() else t for n, t in network.fixed.items()})
@@ -60,7 +49,7 @@ def _in_float32(network: Network, weights: Tensors, probe: Probe) -> Tensor:
     )
 
 
-_flow_by_calls = replace(synflow, name="SynFlow by number of calls", score=_shrinking(), objective=None)
+_flow_by_calls = replace(synflow, name="SynFlow by number of calls", score=counting(saliency(flow)), objective=None)
 _flow_of_all = replace(synflow, name="SynFlow, all absolute", score=saliency(_all_absolute), objective=_all_absolute)
 _flow_in_float32 = replace(synflow, name="SynFlow in float32", score=saliency(_in_float32))
 _mask_snip = replace(snip, name="SNIP by the mask's gradient", score=mask_gradient.score)

@@ -24,14 +24,14 @@ PAIRS = 60  # composed ones
 
 
 def _changed(change: Callable[[dict[str, Tensor]], Tensors]) -> Mutation:
-    """The scores, changed; they are no longer made by autograd of the objective alone, so none is declared."""
+    """The scores, changed; the objective is still declared, as whoever changed them would leave it."""
 
     def mutate(pruner: Pruner) -> Pruner:
         def score(network: Network, state: State, probe: Probe) -> Tensors:
             assert pruner.score is not None
             return change(dict(pruner.score(network, state, probe)))
 
-        return replace(pruner, score=score, objective=pruner.objective)
+        return replace(pruner, score=score)
 
     return mutate
 
@@ -150,7 +150,8 @@ def _wrapped(wrap: Callable[[Score], Score]) -> Mutation:
     return mutate
 
 
-def _counting(inner: Score) -> Score:
+def counting(inner: Score) -> Score:
+    """Each score over the number of calls so far: a running mean whose state outlives the run."""
     calls = 0
 
     def score(network: Network, state: State, probe: Probe) -> Tensors:
@@ -222,7 +223,7 @@ def _frail(inner: Score) -> Score:
 
 
 STATES: Mapping[str, Mutation] = {
-    "over the number of calls": _wrapped(_counting),
+    "over the number of calls": _wrapped(counting),
     "the first round's": _wrapped(_stale),
     "masks not read": _wrapped(_unmasked),
     "weights written to": _wrapped(_writing),
