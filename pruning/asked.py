@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pruning.engine import call_scorer, check_scores
+from pruning.answers import call_scorer, check_asked, check_scores
 from pruning.masks import Masks, Tensors, check_against
 from pruning.network import check_finite
-from pruning.problem import LOSSES, Loss, Probe, Problem
+from pruning.problem import LOSSES, Loss, Probe, Problem, check_batch
 from pruning.pruner import Pruner, State
 from pruning.trace import trace
 
@@ -24,22 +24,26 @@ def problem(
 
     inputs: (samples, ...), which also are the example that the module is traced by; targets: the loss's, or None where
     there is no data. loss: "squared-error" (half the sum of squares), "cross-entropy" (the mean), or a function of
-    outputs and targets. Raises ModelError for a module that can't be traced, ValueError for an unknown loss.
+    outputs and targets. Raises ModelError for a module that can't be traced, ValueError for an unknown loss and for
+    targets that it can't take, TypeError for a seed that is no number.
     """
     if isinstance(loss, str) and loss not in LOSSES:
         raise ValueError(f"there is no loss {loss!r}; wanted one of {', '.join(LOSSES)}, or a function")
-    network = trace(module, inputs)
-    return Problem(
-        network, None if targets is None else (inputs, targets), LOSSES[loss] if isinstance(loss, str) else loss, seed
-    )
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"the seed is {seed!r}, wanted a whole number")
+    batch = None if targets is None else (inputs, targets)
+    made = Problem(trace(module, inputs), batch, LOSSES[loss] if isinstance(loss, str) else loss, seed)
+    check_batch(made)
+    return made
 
 
 def scores(pruner: Pruner, problem: Problem, masks: Tensors | None = None) -> dict[str, Tensor]:
     """The scores that a pruner gives the weights of a problem, by name; under masks, where there are any.
 
     Raises ScoreError for scores that can't be used, ValueError for masks that don't fit, for weights that are NaN or
-    infinite, and for a pruner that gives masks alone.
+    infinite, and for a pruner that gives masks alone, TypeError for what is no pruner or no problem.
     """
+    check_asked(pruner, problem)
     network = problem.network
     if pruner.score is None:
         raise ValueError(f"{pruner.name!r} gives masks and no scores; see `prune`")

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import torch
 from torch import Tensor
 
-from pruning.errors import retold
-from pruning.masks import Masks, Tensors, check_against
+from pruning.answers import call_choice, call_objective, call_scorer, check_asked, check_scores
+from pruning.masks import Masks, Tensors
 from pruning.network import Network, check_finite
 from pruning.problem import Probe, Problem
 from pruning.pruner import Pruner, State
 from pruning.schedule import Schedule
-from pruning.surroundings import as_they_were
 
 MAX_ROUNDS = torch.iinfo(torch.int16).max
-
-
-class ScoreError(ValueError):
-    """A scorer raised, or gave what can't be selected from: it broke the contract that binds every pruner."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +67,11 @@ def prune(
     Works in the dtype and on the device of the problem's network, and on copies of the problem's
     tensors: not even a scorer that writes into them changes it. `on_round` is told each round and
     the number of weights kept. Raises ScoreError where the scores can't be used, ValueError for
-    weights that are not finite.
+    weights that are not finite, TypeError for what is no problem, pruner or schedule.
     """
+    check_asked(pruner, problem)
+    if not callable(schedule):
+        raise TypeError(f"the schedule is {schedule!r}; wanted such as prunelaws.exponential(total, keep, rounds)")
     check_finite(problem.network.weights)
     problem = _copied(problem)
     network, probe = problem.network, Probe(problem)
@@ -82,15 +79,14 @@ def prune(
     died = {n: torch.where(m, 0, -1).to(torch.int16) for n, m in masks.items()}
     log = _Log()
     for round_ in range(1, MAX_ROUNDS + 1):
-        own = Masks({n: m.clone() for n, m in masks.items()})  # the scorer's: writing into them revives nothing
-        state = State(network.weights, own)
-        scoring = cache(partial(_score, pruner, network, state, probe))  # a schedule that has ended needs no scores
+        # a schedule that has ended needs no scores
+        scoring = cache(partial(_score, pruner, network, _standing(network, masks), probe))
         kept = log.last_kept if log.kept else masks.kept
         target = schedule(round_, kept, lambda s=scoring, m=masks: _alive(pruner, s(), m))  # type: ignore[misc]
         if target is None:
             break
         scores = scoring()
-        after = _select(pruner, network, state, scores, masks, target, probe)
+        after = call_choice(pruner, network, _standing(network, masks), scores, target, probe)
         log.add(network, pruner, State(network.weights, masks), scores, after, target, probe)
         died = {n: _fate(died[n], after[n], round_) for n in died}
         masks = after
@@ -119,92 +115,17 @@ def _copied(problem: Problem) -> Problem:
     return replace(problem, network=own, batch=batch)
 
 
+def _standing(network: Network, masks: Masks) -> State:
+    """What a pruner is told, with masks of its own: writing into them revives nothing."""
+    return State(network.weights, Masks({n: m.clone() for n, m in masks.items()}))
+
+
 def _score(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor] | None:
     if pruner.score is None:
         return None
     scores = call_scorer(pruner, network, state, probe)
     check_scores(pruner.name, network.weights, scores)
     return scores
-
-
-@contextmanager
-def _held_to_answer(who: str) -> Iterator[None]:
-    """Whatever a user's function raises is its failure to answer, be it SystemExit; an interrupt is the user's own."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise ScoreError(f"{who} raised {retold(error)}") from error
-
-
-def call_scorer(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
-    """The pruner's scores, one tensor per weight, with torch's modes and random states left as they were.
-
-    Raises ScoreError where it raised or gave something else.
-    """
-    with as_they_were():
-        return ask_scorer(pruner, network, state, probe)
-
-
-def ask_scorer(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
-    """The same, with whatever the scorer does to torch's modes and random states."""
-    who = f"the scorer of {pruner.name!r}"
-    assert pruner.score is not None
-    with _held_to_answer(who):
-        scores = pruner.score(network, state, probe)
-    if not isinstance(scores, Mapping):
-        raise ScoreError(f"{who} returned {type(scores).__name__}, wanted a mapping from weight name to tensor")
-    for name, score in scores.items():
-        if not isinstance(score, Tensor):
-            raise ScoreError(f"{who} returned {type(score).__name__} for {name!r}, wanted a tensor")
-        if score.layout is not torch.strided:
-            raise ScoreError(f"{who} returned a tensor of {score.layout} for {name!r}, wanted a dense one")
-    try:
-        check_against(network.weights, scores, "score")
-    except ValueError as error:
-        raise ScoreError(f"{who} returned scores that don't fit: {error}") from None
-    return {name: scores[name].detach() for name in network.weights}
-
-
-def check_scores(name: str, weights: Tensors, scores: Tensors) -> None:
-    """Raise ScoreError unless the scores are finite and of the weights' dtype and device."""
-    who = f"the scorer of {name!r}"
-    for layer, weight in weights.items():
-        score = scores[layer]
-        if score.dtype != weight.dtype or score.device != weight.device:
-            raise ScoreError(
-                f"{who} returned {score.dtype} on {score.device} for {layer!r}, "
-                f"wanted the weights' {weight.dtype} on {weight.device}"
-            )
-        if not torch.isfinite(score).all():
-            raise ScoreError(
-                f"{who} returned {int(score.isnan().sum())} NaN and {int(score.isinf().sum())} infinite scores "
-                f"of {score.numel()} for {layer!r}; with finite weights the usual causes are overflow (products "
-                f"of weights along a path leave the range of {score.dtype}), a division by a zero total, "
-                "and biases, statistics or data that are not finite"
-            )
-
-
-def _select(
-    pruner: Pruner, network: Network, state: State, scores: Tensors | None, masks: Masks, target: int, probe: Probe
-) -> Masks:
-    who = f"the selection of {pruner.name!r}"
-    with _held_to_answer(who):
-        if pruner.choose is None:
-            assert scores is not None
-            after: object = pruner.select(scores, masks, target)
-        else:
-            with as_they_were():
-                after = pruner.choose(network, state, target, probe)
-    if not isinstance(after, Masks if pruner.choose is None else Mapping):
-        raise ScoreError(f"{who} returned {type(after).__name__}, wanted Masks")
-    try:
-        found = after if isinstance(after, Masks) else Masks(dict(after))
-        check_against(masks, found, "mask")
-    except (TypeError, ValueError) as error:
-        raise ScoreError(f"{who} returned masks that don't fit: {error}") from None
-    return Masks({n: found[n] for n in masks})
 
 
 def _alive(pruner: Pruner, scores: Tensors | None, masks: Masks) -> Tensor:
@@ -282,15 +203,3 @@ def _cut(network: Network, pruner: Pruner, state: State, probe: Probe) -> Tensor
         return torch.tensor(torch.nan, dtype=torch.float64)
     with torch.no_grad():
         return call_objective(pruner, network, state.effective, probe).detach().cpu()
-
-
-def call_objective(pruner: Pruner, network: Network, weights: Tensors, probe: Probe) -> Tensor:
-    """The pruner's objective R as a tensor of no dimensions. Raises ScoreError where it raised or gave no number."""
-    who = f"the objective of {pruner.name!r}"
-    assert pruner.objective is not None
-    with _held_to_answer(who):
-        value = pruner.objective(network, weights, probe)
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise ScoreError(f"{who} returned {got}, wanted a tensor of one number")
-    return value.reshape(())

@@ -14,6 +14,7 @@ from pruning.network import Network
 from pruning.problem import Probe
 from pruning.pruner import Claim, Pruner, State, masking
 from pruning.rebuilt import Rebuilt
+from pruning.surroundings import as_they_were, reseed
 from pruning.unwrap import unwrap
 
 Call = Callable[[nn.Module, int, Probe], Any]
@@ -26,7 +27,8 @@ def in_place(name: str, call: Call, *, claims: Iterable[Claim] = (), rounds: int
     names and pruned ones 0; it is the call's to change. `masked` gives it pruned weights as torch.nn.utils.prune does,
     with masks beside them. What was pruned is read from such masks and those of parametrizations (buffers called
     `mask`), where there are any; else from weights that are 0 afterwards, parametrizations included; or from boolean
-    tensors by weight name, where the call returns a mapping of these.
+    tensors by weight name, where the call returns a mapping of these. What it draws from the CPU's generators (torch's,
+    numpy's, Python's) the problem's seed decides.
     probe.batch() gives inputs and targets, probe.criterion their loss. Kept weights must stay as they were. Raises as
     `masking` does.
     """
@@ -40,7 +42,8 @@ def in_place(name: str, call: Call, *, claims: Iterable[Claim] = (), rounds: int
                 torch_prune.custom_from_mask(layer, weight, state.masks[name])  # type: ignore[no-untyped-call]
         weights = {name for n in state.weights for name in (n, f"{n}_orig")}
         beside = {n: p.detach().clone() for n, p in model.named_parameters() if n not in weights}
-        with torch.enable_grad():
+        with torch.enable_grad(), as_they_were():
+            reseed(_number(probe))
             returned = call(model, keep, probe)
         if isinstance(returned, Mapping):
             return dict(returned)
@@ -51,6 +54,11 @@ def in_place(name: str, call: Call, *, claims: Iterable[Claim] = (), rounds: int
         return _read(model, state, keep)
 
     return masking(name, choose, claims=claims, rounds=rounds)
+
+
+def _number(probe: Probe) -> int:
+    """A whole number that the problem's seed decides, another at each call."""
+    return int(probe.rand({"seed": torch.zeros(1, dtype=torch.float64)})["seed"] * 2**32)
 
 
 def _refuse_changes(model: nn.Module, beside: Tensors) -> None:

@@ -11,12 +11,14 @@ from safetensors.torch import save
 from pruning.masks import Masks, Tensors, check_against
 
 
-def save_masks(path: Path | str, masks: Masks, provenance: Mapping[str, str]) -> None:
+def save_masks(path: Path | str, masks: Tensors, provenance: Mapping[str, str]) -> None:
     """Write `masks` to `path`, with `provenance` as text in the header.
 
     The file appears whole or not at all: it is written beside its place and moved there.
-    Raises OSError where the file can't be written.
+    Raises TypeError for masks that are not boolean, ValueError where there are none, OSError where the file can't be
+    written.
     """
+    masks = masks if isinstance(masks, Masks) else Masks(masks)
     path = Path(path)
     beside = path.with_name(path.name + ".part")
     try:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pruning.errors import retold
 from pruning.masks import Tensors
 from pruning.network import Network
 from pruning.watched import Watched
@@ -18,7 +19,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Half the summed squared error: its gradient is exact on integers."""
+    """Half the summed squared error: its gradient is exact on integers. Raises ValueError for other shapes."""
+    if outputs.shape != targets.shape:
+        raise ValueError(f"targets are {tuple(targets.shape)}, wanted the outputs' {tuple(outputs.shape)}")
     return (outputs - targets).square().sum() / 2
 
 
@@ -38,6 +41,22 @@ class Problem:
     batch: tuple[Tensor, Tensor] | None
     loss: Loss
     seed: int
+
+
+def check_batch(problem: Problem) -> None:
+    """Raise ValueError for data that the loss can't be had of: one forward pass shows it."""
+    if problem.batch is None:
+        return
+    network, (inputs, targets) = problem.network, problem.batch
+    try:
+        with torch.no_grad():
+            outputs = network.forward(network.weights, inputs)
+            value = problem.loss(outputs, targets)
+    except Exception as error:  # the loss may be anybody's
+        raise ValueError(f"the loss of the batch can't be had: {retold(error)}") from error
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.is_floating_point():
+        got = f"{value.dtype} of {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"the loss of the batch is {got}, wanted a tensor of one real number")
 
 
 class Probe:

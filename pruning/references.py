@@ -41,7 +41,7 @@ def _own(module: Any) -> list[str]:
 
 def _module_of_file(path: Path) -> Any:
     if not path.is_file():
-        raise UsageError(f"there is no file {str(path)!r}")
+        raise UsageError(f"there is no file {str(path)!r}{'' if path.is_absolute() else f' in {Path.cwd()}'}")
     spec = importlib.util.spec_from_file_location(f"prunelaws_user_{path.stem}", path)
     assert spec is not None and spec.loader is not None
     if str(path.resolve().parent) not in sys.path:
@@ -75,6 +75,9 @@ def load_held(reference: str, claims: Iterable[str]) -> tuple[Pruner, bool]:
     extra = frozenset(load_claim(name) for name in claims)
     if ":" not in reference:
         known = {**built_in(), **newer()}
+        if reference.endswith(".py"):
+            held = ", ".join(_own(_module_of_file(Path(reference)))) or "nothing that prunes"
+            raise UsageError(f"{reference} is a file; wanted the pruner in it as well, {reference}:NAME. It has {held}")
         if reference not in known:
             raise UsageError(
                 f"there is no pruner {reference!r}; built in are {', '.join(sorted(known))}; "

@@ -47,11 +47,16 @@ def as_they_were() -> Iterator[None]:
         _choose_deterministic(before["torch's choice of deterministic algorithms"])
 
 
-def unlike_any(seed: int) -> None:
-    """Set them as nobody does, so that whoever sets them is seen to have done it."""
-    torch.manual_seed(seed)
+def reseed(seed: int) -> None:
+    """Let a number decide what is drawn on the CPU from here on, from whichever generator."""
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed other devices as well
     np.random.seed(seed % 2**32)
     random.seed(seed)
+
+
+def unlike_any(seed: int) -> None:
+    """Set them as nobody does, so that whoever sets them is seen to have done it."""
+    reseed(seed)
     torch.set_grad_enabled(True)
     torch.set_default_dtype(torch.float32)
     _choose_deterministic(False)

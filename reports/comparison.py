@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from pruning.errors import UsageError
 from reports.pairs import CHECKED, Pair, by_pair, pair_standing
 from theory.verdict import Outcome, Run, Standing, Verdict, overall
 
@@ -50,6 +52,16 @@ class Comparison:
         return bool(self.refuted or self.broken or self.lost or self.withdrawn)
 
 
+def refuse_strangers(old: Run, pruners: Iterable[str]) -> None:
+    """Raise UsageError where an older run has none of the pruners: nothing could have become worse."""
+    before, now = [str(p["name"]) for p in old.pruners], list(pruners)
+    if not set(before) & set(now):
+        raise UsageError(
+            f"the runs have no pruner in common: {', '.join(before) or 'none'} in the older one, "
+            f"{', '.join(now) or 'none'} in the newer one; a pruner goes by its name, so give both versions the same"
+        )
+
+
 def compare_runs(old: Run, new: Run) -> Comparison:
     """Every law and pruner that both runs have, over all grounds; masks case by case."""
     before, after = by_pair(old), by_pair(new)
@@ -60,7 +72,7 @@ def compare_runs(old: Run, new: Run) -> Comparison:
         f"{law} of {pruner}, {when}"
         for when, a, b in _sides(before, after)
         for (law, pruner), found in a.items()
-        if (law, pruner) not in b and (a is after or overall(found) not in CHECKED)
+        if (law, pruner) not in b and (a is after or not _worth_missing(found))
     ]
     claims = [{(p["name"], c) for p in run.pruners for c in p["claims"]} for run in (old, new)]
     pruners = {p["name"] for p in new.pruners}
@@ -84,7 +96,7 @@ def compare_runs(old: Run, new: Run) -> Comparison:
 
 def _lost(before: dict[Pair, list[Verdict]], after: dict[Pair, list[Verdict]]) -> list[Change]:
     """What was checked before, and is not now, or is not there."""
-    checked = {pair: found for pair, found in before.items() if overall(found) in CHECKED}
+    checked = {pair: found for pair, found in before.items() if _worth_missing(found)}
     gone = [
         Change(p, law, pair_standing(f).value, "not in the newer run")
         for (law, p), f in checked.items()
@@ -92,6 +104,11 @@ def _lost(before: dict[Pair, list[Verdict]], after: dict[Pair, list[Verdict]]) -
     ]
     silent = [pair for pair in checked if pair in after and overall(after[pair]) not in CHECKED]
     return [_change(pair, checked[pair], after[pair]) for pair in silent] + gone
+
+
+def _worth_missing(verdicts: list[Verdict]) -> bool:
+    """Whether something was shown that the pruner keeps, or is held to: that nobody's promise is broken is no loss."""
+    return overall(verdicts) in CHECKED and pair_standing(verdicts) is not Standing.BROKEN
 
 
 def _sides(before: dict[Any, Any], after: dict[Any, Any]) -> list[tuple[str, dict[Any, Any], dict[Any, Any]]]:

@@ -11,7 +11,7 @@ from pruning.errors import ModelError, UsageError
 from pruning.models import built_in as built_in_models
 from pruning.models import make
 from pruning.network import check_finite
-from pruning.problem import LOSSES, Loss, Problem
+from pruning.problem import LOSSES, Loss, Problem, check_batch
 from pruning.references import load_object, load_pruner
 from pruning.trace import trace
 from theory.law import Law, kinds_of
@@ -61,7 +61,12 @@ def load_model(reference: str, seed: int, device: torch.device, data: str | None
     inputs, targets, loss = _synthetic(example, output, seed) if data is None else _data(data)
     moved = inputs.to(device, torch.float64 if inputs.is_floating_point() else None)
     wanted = targets.to(device, torch.float64 if targets.is_floating_point() else None)
-    return Problem(network, (moved, wanted), loss, seed)
+    problem = Problem(network, (moved, wanted), loss, seed)
+    try:
+        check_batch(problem)
+    except ValueError as error:
+        raise UsageError(f"the model {reference!r} and its data don't fit: {error}") from error
+    return problem
 
 
 def load_learned(reference: str, seed: int, classes: int | None) -> frozenset[str]:

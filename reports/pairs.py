@@ -108,12 +108,12 @@ def claims_by_fate(run: Run) -> dict[str, list[Pair]]:
 
 
 def contracts_by_fate(run: Run) -> dict[str, list[Pair]]:
-    """(pruner, law) of every contract: "kept", "refuted" or "untested"."""
+    """(pruner, law) of every contract that speaks of the pruner: "kept", "refuted" or "untested"."""
     outcomes: dict[Pair, set[Outcome]] = {}
     for v in run.verdicts:
         if v.contract:
             outcomes.setdefault((v.pruner, v.law), set()).add(v.outcome)
-    return _by_fate(outcomes)
+    return _by_fate({pair: found for pair, found in outcomes.items() if found != {Outcome.OUT_OF_SCOPE}})
 
 
 def _by_fate(outcomes: dict[Pair, set[Outcome]]) -> dict[str, list[Pair]]:

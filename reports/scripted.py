@@ -24,9 +24,9 @@ def scripts_of(run: Run, subjects: Mapping[str, Subjected], say: Step) -> dict[s
     """
     found: dict[str, str] = {}
     for done, (reference, pruner) in enumerate(subjects.items()):
-        say(f"witnesses of {pruner.name} as scripts", done, len(subjects))
         own = {v.law: v.witness for v in run.verdicts if v.witness and v.pruner == pruner.name}
         if isinstance(pruner, Pruner) and own:
+            say(f"witnesses of {pruner.name} as scripts", done, len(subjects))
             job = partial(_write, own, pruner, reference)
             try:
                 side_by_side({pruner.name: job}, min(1, processors()), lambda said: found.update([said]))

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from reports.failure import message
-from reports.pairs import counted
 from reports.profiled import survived
+from reports.sections.headline import sentence
 from theory.law import Law
 from theory.networks import built_in as built_in_families
 from theory.proofs import PROOFS, prove
 from theory.search import breaks_outside, refutes
 from theory.telling import network_of
-from theory.verdict import Outcome, Run, Standing, Verdict, Witness, overall, standing, untested
+from theory.verdict import Outcome, Run, Standing, Verdict, Witness, overall, standing
 from theory.witness.files import load_corpus
 
 MARKS = {
@@ -29,28 +32,53 @@ MARKS = {
     Standing.VACUOUS: "vacuous",
     Standing.OUT_OF_SCOPE: "-",
 }
+WIDTH = 160  # of a table, where no terminal says how wide it is
+ROOM = 1_000  # of a line: nothing is ever cut off
 LEGEND = "held* not claimed | broken: not claimed either | REFUTED: claimed, or a contract | - out of scope"
 
 
 def as_text(run: Run, folder: Path) -> str:
     """The matrix law x pruner, each failure in four lines, and one line that sums up."""
-    pruners = [str(p["name"]) for p in run.pruners]
-    table = Table(box=None, pad_edge=False)
-    for column in ("id", "law", *pruners):
-        table.add_column(column, no_wrap=True)
-    for law in run.laws:
-        cells = [_cell([v for v in run.verdicts if (v.law, v.pruner) == (law["name"], p)]) for p in pruners]
-        table.add_row(str(law["id"]), str(law["name"]), *cells)
-    text = _drawn(table) + f"({LEGEND})\n\n"
+    text = "\n".join(_matrix(run, names) for names in _side_by_side(run)) + f"({LEGEND})\n\n"
     shown = {(v.law, v.pruner): v for v in reversed(run.failures)}
     for verdict in reversed(shown.values()):
         text += message(run, verdict) + "\n\n"
     return text + _summary(run) + f"report: {folder / 'report.html'}\n"
 
 
+def _side_by_side(run: Run) -> Iterator[list[str]]:
+    """The pruners, as many at a time as fit beside the laws' names."""
+    room = _width() - max((len(f"{law['id']} {law['name']}") for law in run.laws), default=0)
+    own: list[str] = []
+    used = 0
+    for name in (str(p["name"]) for p in run.pruners):
+        wide = max(len(name), *map(len, MARKS.values())) + 2
+        if own and used + wide > room:
+            yield own
+            own, used = [], 0
+        own.append(name)
+        used += wide
+    if own:
+        yield own
+
+
+def _width() -> int:
+    return shutil.get_terminal_size(fallback=(WIDTH, 24)).columns
+
+
+def _matrix(run: Run, pruners: list[str]) -> str:
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "law", *pruners):
+        table.add_column(column, no_wrap=True)
+    for law in run.laws:
+        cells = [_cell([v for v in run.verdicts if (v.law, v.pruner) == (law["name"], p)]) for p in pruners]
+        table.add_row(str(law["id"]), str(law["name"]), *cells)
+    return _drawn(table)
+
+
 def _drawn(table: Table) -> str:
     buffer = StringIO()
-    Console(file=buffer, width=200, markup=False, highlight=False, no_color=True).print(table)
+    Console(file=buffer, width=ROOM, markup=False, highlight=False, no_color=True).print(table)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
 
@@ -63,15 +91,9 @@ def _cell(verdicts: list[Verdict]) -> str:
 def _summary(run: Run) -> str:
     outcomes = Counter(v.outcome for v in run.verdicts)
     trivial, cases = sum(v.trivial for v in run.verdicts), sum(v.cases for v in run.verdicts)
-    failed = len({(v.law, v.pruner) for v in run.failures})
-    many = "s" * (failed != 1)
-    verdict = f"{failed} claim{many} or contract{many} broken" if failed else "every claim and contract kept"
-    if missing := untested(run.verdicts):
-        verdict = f"{counted(len(missing), 'claim')} could not be tested; " + verdict.replace(
-            "kept", "that was tested was kept"
-        )
     return (
-        f"{verdict}; {run.checked:,} balances compared on {cases:,} problems ({trivial:,} trivial ones not counted); "
+        f"{sentence(run)}. {run.checked:,} balances compared on {cases:,} problems "
+        f"({trivial:,} trivial ones not counted); "
         f"{outcomes[Outcome.HELD]} checks held, {outcomes[Outcome.BROKEN]} broken, "
         f"{outcomes[Outcome.VACUOUS]} vacuous, {outcomes[Outcome.OUT_OF_SCOPE]} out of scope\n"
     )
@@ -106,6 +128,16 @@ def law_table(laws: list[dict[str, Any]]) -> str:
         count = f"{len(law['families'])} of {len(built_in_families())}"
         table.add_row(law["id"], law["name"], of, ", ".join(law["grades"]), count, law["impostor"])
     return _drawn(table) + "(what each says: prunelaws explain LAW; as data, families by name: --json)\n"
+
+
+def claim_list(meant: Mapping[str, Sequence[tuple[str, str, str]]]) -> str:
+    """What a pruner may claim: under each claim the laws that test it, by id, what they are about, and statement."""
+    lines: list[str] = []
+    for claim, laws in meant.items():
+        lines.append(claim)
+        for id_, about, statement in laws:
+            lines += wrap(f"{id_} ({about}) {statement}", WIDTH, initial_indent="  ", subsequent_indent="      ")
+    return "\n".join(lines) + "\n(what each needs, and what breaks it: prunelaws explain LAW)\n"
 
 
 def explanation(law: Law) -> str:

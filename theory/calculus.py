@@ -9,7 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from pruning.engine import call_objective
+from pruning.answers import call_objective
 from pruning.graph import Graph, Junction, Tap
 from pruning.masks import Masks
 from pruning.problem import Probe, Problem

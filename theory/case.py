@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pruning.engine import ScoreError, Trace, call_objective, call_scorer, check_scores, prune
+from pruning.answers import ScoreError, call_objective, call_scorer, check_scores
+from pruning.engine import Trace, prune
 from pruning.graph import Graph, Junction
 from pruning.masks import Masks
 from pruning.network import Network

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from pruning.engine import ScoreError
+from pruning.answers import ScoreError
 from theory.case import Case
 from theory.law import Balances, Grade, Law, Subject
 from theory.numerics import ORDER_BITS, least_flow, order_gains, unit_roundoff

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from pruning.engine import ScoreError
+from pruning.answers import ScoreError
 from pruning.pruner import Claim
 from theory.case import Case
 from theory.judge import Failure, Judgement, judge, out_of_scope

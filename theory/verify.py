@@ -14,7 +14,8 @@ from itertools import chain, product
 
 import torch
 
-from pruning.engine import ScoreError, Trace, prune
+from pruning.answers import ScoreError
+from pruning.engine import Trace, prune
 from pruning.network import Network
 from pruning.problem import Problem
 from pruning.pruner import Claim, Pruner

@@ -44,7 +44,7 @@ def sentence(run: Run) -> str:
         return "Nothing was verified: no law found anything to check"
     untested = len(claims["untested"]) + len(contracts["untested"])
     if untested:
-        return f"No claim or contract was broken, but {untested} could not be tested"
+        return f"No claim or contract was broken; {untested} {'was' if untested == 1 else 'were'} not tested"
     return "Every claim and contract was kept" if claims["kept"] else "Every contract was kept; nothing is claimed"
 
 

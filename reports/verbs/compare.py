@@ -23,10 +23,11 @@ def compare(
     """Say what changed between two runs; exit 1 where anything that held does not, or is not known to, any more."""
     from reports import files
     from reports.compared import as_text, sections_of
-    from reports.comparison import compare_runs
+    from reports.comparison import compare_runs, refuse_strangers
     from reports.markdown import written
 
     runs = files.read_run(old), files.read_run(new)
+    refuse_strangers(runs[0], [str(p["name"]) for p in runs[1].pruners])
     found = compare_runs(*runs)
     if out is not None:
         files.write_comparison(written(sections_of(found, *runs)), out)

@@ -32,7 +32,7 @@ def discover(
     For a pruner: on small networks, a tanh network as the control among them. For a model: of the saliency of the
     loss; parameters, inputs and targets are drawn anew for each sample, so a law is one of the architecture.
     """
-    from pruning.engine import ScoreError
+    from pruning.answers import ScoreError
     from pruning.references import load_device
     from reports.discovered import discovered, discovered_text
 

@@ -32,7 +32,7 @@ def profile(
 
     Exit status: 1 where a contract is broken, 3 where nothing could be checked.
     """
-    from pruning.engine import ScoreError
+    from pruning.answers import ScoreError
     from pruning.references import load_device, load_pruner
     from reports.discovered import discovered
     from reports.profiled import profile_text, profiled, survived

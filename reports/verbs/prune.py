@@ -27,7 +27,7 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Prune a model and say, round by round, what was kept, and what that cost."""
-    from pruning.engine import ScoreError
+    from pruning.answers import ScoreError
     from pruning.engine import prune as run_pruning
     from pruning.maskfile import save_masks
     from pruning.references import load_device, load_pruner

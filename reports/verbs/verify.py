@@ -65,7 +65,7 @@ def verify(
     from pruning.references import load_device, load_held
     from reports import files, loading, terminal
     from reports.compared import as_text
-    from reports.comparison import compare_runs
+    from reports.comparison import compare_runs, refuse_strangers
     from reports.record import to_json
     from reports.scripted import scripts_of
     from theory.laws import laws_named
@@ -83,6 +83,8 @@ def verify(
     budget = usage(lambda: budget_for(examples, seed, max_params))
     _refuse_twins([pruner.name for pruner, _ in loaded])
     older = files.read_run(baseline) if baseline else None
+    if older:
+        refuse_strangers(older, [pruner.name for pruner, _ in loaded])
     known = usage(lambda: load_corpora(corpus or []))
     files.prepare(out)
     problems = loading.load_models(model or [], seed, where, data, classes)
@@ -112,6 +114,7 @@ def verify(
     run = replace(run, pruners=named, provenance=where_from, maps=maps)
     files.write(run, out, scripts)
     sys.stdout.write(to_json(run) if as_json else terminal.as_text(run, out))
+    _note_passed_over(run, list(families()), max_params)
     for pruner, bare in loaded:
         if bare and not pruner.claims:
             note(terminal.how_to_claim(pruner.name, run))
@@ -132,15 +135,24 @@ def _mapped(live: Live, name: str, problem: Any) -> dict[str, Any]:
 
 def _concluded(run: Run) -> int:
     """The exit status of a verification; what could not be tested is said."""
-    from theory.verdict import untested
+    from theory.verdict import untested, why_untested
 
-    if not run.checked:
-        note("nothing that was checked was more than trivial: this run verifies nothing")
-        return UNVERIFIED
     missing = untested(run.verdicts)
     for name, kept, reason in missing:
         note(f"{name} claims {kept!r}, and no law could test that here: {reason}")
+    if not run.checked:
+        why = "" if missing else f" ({why_untested(run.verdicts)})"
+        note(f"nothing that was checked was more than trivial: this run verifies nothing{why}")
+        return UNVERIFIED
     return FAILED if run.failures else UNVERIFIED if missing else OK
+
+
+def _note_passed_over(run: Run, families: list[str], max_params: int | None) -> None:
+    looked_at = {verdict.ground for verdict in run.verdicts}
+    empty = [name for name in families if name not in looked_at]
+    if max_params is not None and empty:
+        which = "any family" if len(empty) == len(families) else ", ".join(empty)
+        note(f"no network of {which} has {max_params:,} weights or fewer: --max-params left nothing to check there")
 
 
 def _default_pruners() -> list[str]:

@@ -11,6 +11,7 @@ from conftest import Run
 
 from pruning.maskfile import load_masks
 from pruning.newer import newer
+from pruning.pruner import Claim
 from pruning.pruners import built_in
 from theory.laws import catalogue
 
@@ -73,7 +74,22 @@ def test_the_list_of_laws_is_complete(run: Run) -> None:
     rows = json.loads(run("list", "--laws", "--json").out)
     assert [row["name"] for row in rows] == list(catalogue())
     assert {"id", "name", "statement", "source", "subject", "claim", "grades"} <= set(rows[0])
-    assert all(row["name"] in run("list", "--laws").out for row in rows)
+    shown = run("list", "--laws").out
+    assert all(f" {row['name']} " in shown and row["impostor"] in shown for row in rows)
+
+
+def test_the_list_of_claims_says_by_laws_what_each_means(run: Run) -> None:
+    rows = json.loads(run("list", "--claims", "--json").out)
+    assert list(rows) == [claim.value for claim in Claim]
+    named = [law["id"] for laws in rows.values() for law in laws]
+    assert sorted(named) == sorted(law.id for law in catalogue().values() if law.claim)
+    shown = " ".join(run("list", "--claims").out.split())
+    assert all(law["statement"] in shown for laws in rows.values() for law in laws)
+
+
+def test_two_lists_are_not_asked_for_at_once(run: Run) -> None:
+    ended = run("list", "--laws", "--claims")
+    assert ended.status == 2 and "ask for one of them" in ended.err
 
 
 def test_the_list_of_what_is_built_in(run: Run) -> None:

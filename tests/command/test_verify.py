@@ -35,7 +35,7 @@ def test_the_rerun_command_that_is_printed_works(run: Run) -> None:
 def test_claims_that_are_kept_end_well(run: Run) -> None:
     ended = run("verify", "mine.py:honest", *QUICK)
     assert ended.status == 0
-    assert "every claim and contract kept" in ended.out
+    assert "Every claim and contract was kept" in ended.out
     assert "REFUTED" not in ended.out.split("(held*")[0]
 
 
@@ -217,7 +217,7 @@ def test_a_claim_that_could_not_be_tested_is_not_kept(run: Run) -> None:
     ended = run("verify", "mine.py:untestable", "--laws", "B3,S1", *QUICK)
     assert ended.status == 3
     assert "untestable claims 'leave one out', and no law could test that here" in ended.err
-    assert "1 claim could not be tested" in ended.out
+    assert "1 was not tested" in ended.out
 
 
 def test_what_a_scorer_prints_stays_out_of_the_result(run: Run) -> None:
@@ -246,6 +246,31 @@ def test_data_is_used_for_the_pruners_that_ask_for_it(run: Run) -> None:
     with_data = run(*quick, "--data", "mine.py:data", "--json")
     assert with_data.status == 0
     assert json.loads(with_data.out)["runs"][0]["digest"] != json.loads(run(*quick, "--json").out)["runs"][0]["digest"]
+
+
+def test_many_pruners_are_shown_in_tables_that_a_terminal_holds(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    names = ("synflow", "snip", "magnitude", "random")
+    table = run("verify", *names, "--laws", "A1,S1", "--examples", "1").out.split("(held*")[0]
+    assert max(map(len, table.splitlines())) <= 50
+    assert all(name in table for name in names) and table.count("usable_scores") > 1
+
+
+def test_what_stops_a_scorer_is_said_though_no_law_of_faults_was_chosen(run: Run) -> None:
+    ended = run("verify", "mine.py:raises", "--laws", "A1", "--examples", "1")
+    assert ended.status == 3
+    assert "raised RuntimeError: boom" in ended.err and "Nothing was verified" in ended.out
+
+
+def test_networks_that_are_all_too_large_are_missed(run: Run) -> None:
+    ended = run("verify", "synflow", "--laws", "A1", "--examples", "1", "--max-params", "1")
+    assert "no network of any family has 1 weights or fewer" in ended.err
+
+
+def test_a_file_without_a_pruner_named_says_what_is_in_it(run: Run) -> None:
+    ended = run("verify", "mine.py", *QUICK)
+    assert ended.status == 2
+    assert "mine.py is a file" in ended.err and "liar" in ended.err
 
 
 def test_nothing_checked_is_no_success(run: Run) -> None:

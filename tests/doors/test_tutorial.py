@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
         named = re.match(r"# (\w+\.py)(, continued)?\n", code)
         name = named.group(1) if named else "script.py"
         files[name] = files.get(name, "") + code
-    assert set(files) == {"mine.py", "test_mine.py", "script.py", "others.py", "train.py"}
+    assert set(files) == {"mine.py", "test_mine.py", "script.py", "others.py", "train.py", "flow.py"}
     for name, code in files.items():
         (tmp_path / name).write_text(code.replace("examples=40", "examples=2, laws=['B12a', 'M1', 'M2', 'S2']"))
     return tmp_path
@@ -52,13 +52,18 @@ def test_the_pruner_keeps_what_it_claims_by_every_door(folder: Path) -> None:
 def test_the_others_keep_what_they_claim(folder: Path) -> None:
     code = """
 from others import in_order, smallest, theirs
+from flow import flow
 from prunelaws import check_pruner
 for pruner in (smallest, in_order, theirs):
     found = check_pruner(pruner, laws=["M0", "M1", "M2"], examples=2)
     print(pruner.name, sum(v.outcome == "held" for v in found) > 19, [v.where for v in found if v.failed])
+found = check_pruner(flow, laws=["A1", "A2", "S2", "S4", "S6"], examples=2)
+print({v.law for v in found if v.outcome == "held"}, [v.where for v in found if v.failed])
 """
     ended = run(folder, "-c", code)
-    assert ended.stdout.splitlines() == [
+    *others, flow = ended.stdout.splitlines()
+    assert "[]" in flow and all(law in flow for law in ("neuron_conservation", "layer_conservation", "data_free"))
+    assert others == [
         "zero small weights True []",
         "in order True []",
         "torch.nn.utils.prune.L1Unstructured, global True []",

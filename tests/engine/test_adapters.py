@@ -14,7 +14,8 @@ from torch.nn.utils import prune as torch_prune
 
 from pruning.adapters.synaptic_flow import synaptic_flow
 from pruning.adapters.torch_prune import torch_global, torch_local
-from pruning.engine import ScoreError, Trace, prune
+from pruning.answers import ScoreError
+from pruning.engine import Trace, prune
 from pruning.inplace import in_place
 from pruning.masks import Masks
 from pruning.problem import Probe, Problem
@@ -29,7 +30,7 @@ from theory.networks.family import examples
 from theory.suite import check_pruner
 from theory.verdict import Outcome
 
-MASK_LAWS = ("M0", "M1", "M2", "M4")
+MASK_LAWS = ("M0", "M1", "M2", "M4", "M7", "M8", "M9")
 
 
 def run(pruner: Pruner, problem: Problem, keep: int, rounds: int = 1) -> Trace:
@@ -231,14 +232,15 @@ def test_torchs_global_magnitude_keeps_what_ours_keeps() -> None:
         assert run(theirs, problem, keep, rounds).masks == run(built_in()["magnitude"], problem, keep, rounds).masks
 
 
-EXACTLY = (Claim.EXACT_BUDGET, Claim.NESTED_MASKS, Claim.IDEMPOTENT)
+DRAWN = (Claim.NESTED_MASKS, Claim.DETERMINISTIC, Claim.DATA_FREE)  # the problem's seed decides what torch draws
+EXACTLY = (*DRAWN, Claim.EXACT_BUDGET, Claim.IDEMPOTENT)
 TORCH = {
     "L1Unstructured": torch_global(torch_prune.L1Unstructured, claims=EXACTLY),
     "RandomUnstructured": torch_global(torch_prune.RandomUnstructured, claims=EXACTLY),
-    "l1_unstructured": torch_local(torch_prune.l1_unstructured, claims=[Claim.NESTED_MASKS]),
-    "random_unstructured": torch_local(torch_prune.random_unstructured, claims=[Claim.NESTED_MASKS]),
-    "ln_structured": torch_local(torch_prune.ln_structured, claims=[Claim.NESTED_MASKS], n=2, dim=0),
-    "random_structured": torch_local(torch_prune.random_structured, claims=[Claim.NESTED_MASKS], dim=0),
+    "l1_unstructured": torch_local(torch_prune.l1_unstructured, claims=DRAWN),
+    "random_unstructured": torch_local(torch_prune.random_unstructured, claims=DRAWN),
+    "ln_structured": torch_local(torch_prune.ln_structured, claims=DRAWN, n=2, dim=0),
+    "random_structured": torch_local(torch_prune.random_structured, claims=DRAWN, dim=0),
 }
 
 
@@ -247,7 +249,7 @@ def test_torchs_methods_keep_what_they_promise(name: str) -> None:
     verdicts = check_pruner(TORCH[name], laws=MASK_LAWS, examples=2)
     assert not [v for v in verdicts if v.failed], next(v for v in verdicts if v.failed)
     held = {v.law for v in verdicts if v.outcome is Outcome.HELD and (v.claimed or v.contract)}
-    assert {"usable_runs", "nested_masks"} <= held
+    assert {"usable_runs", "nested_masks", "pure_choice", "repeated_runs", "data_free_runs"} <= held
     assert ("exact_budget" in held) == (Claim.EXACT_BUDGET in TORCH[name].claims)
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
 from pruning import engine
-from pruning.engine import ScoreError, Trace, call_scorer, check_scores, prune
+from pruning.answers import ScoreError, call_scorer, check_scores
+from pruning.engine import Trace, prune
 from pruning.masks import Masks, Tensors, global_top_k
 from pruning.network import Network
 from pruning.problem import Probe, Problem

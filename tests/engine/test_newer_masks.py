@@ -14,7 +14,8 @@ import torch
 from problems import bits, dense_problem, integer_batch, integer_weights, problem_of
 from torch import Tensor, nn
 
-from pruning.engine import call_scorer, prune
+from pruning.answers import call_scorer
+from pruning.engine import prune
 from pruning.inputs import layers, per_output
 from pruning.masks import Masks, group_top_k, layer_top_k
 from pruning.newer import newer

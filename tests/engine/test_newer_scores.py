@@ -13,7 +13,8 @@ import torch
 from problems import dense_model, dense_problem, integer_batch, integer_weights, problem_of
 from torch import Tensor, nn
 
-from pruning.engine import call_scorer, prune
+from pruning.answers import call_scorer
+from pruning.engine import prune
 from pruning.masks import Masks
 from pruning.newer import newer, ntk_sap, prospr
 from pruning.newer.path_magnitude import path_magnitude

@@ -7,7 +7,8 @@ import torch
 from problems import bits, dense_model, dense_problem, integer_batch, integer_weights, problem_of
 from torch import Tensor, nn
 
-from pruning.engine import ScoreError, call_scorer, prune
+from pruning.answers import ScoreError, call_scorer
+from pruning.engine import prune
 from pruning.models.chains import mlp
 from pruning.network import Network
 from pruning.problem import LOSSES, Probe, Problem, squared_error

@@ -27,10 +27,10 @@ RESCALING = {"neuron_rescaling", "power_of_two_rescaling"}
 # What each pruner does not claim and breaks; everything else that is in scope must hold.
 BROKEN = {
     "synflow": set(),
-    "snip": CONSERVATION | {"sign_flips", "data_free", "maximal_critical_compression"},
+    "snip": CONSERVATION | {"sign_flips", "data_free", "data_free_runs", "maximal_critical_compression"},
     "grasp": CONSERVATION
     | RESCALING
-    | {"rescaled_masks", "sign_flips", "positivity", "data_free", "maximal_critical_compression"},
+    | {"rescaled_masks", "sign_flips", "positivity", "data_free", "data_free_runs", "maximal_critical_compression"},
     "magnitude": CONSERVATION | RESCALING | {"rescaled_masks", "layer_scaling", "maximal_critical_compression"},
     "random": CONSERVATION | {"layer_scaling", "unit_permutation", "zero_when_masked", "maximal_critical_compression"},
 }

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from handmade import a_run, a_verdict
 
+from pruning.errors import UsageError
 from reports.compared import as_text, sections_of
-from reports.comparison import Comparison, compare_runs
+from reports.comparison import Comparison, compare_runs, refuse_strangers
 from reports.markdown import CAP, written
 from reports.record import from_json, to_json
 from theory.verdict import MaskRecord, Outcome, Run, RunRecord, Verdict
@@ -85,6 +86,18 @@ def test_what_the_newer_run_does_not_have_is_no_longer_checked() -> None:
     assert not found.unmatched
     never = a_verdict("positivity", "other", OUTSIDE)
     assert not compare_runs(run_of(one(HELD), never), run_of(one(HELD))).regressed
+
+
+def test_a_law_that_broke_and_nobody_claimed_may_go() -> None:
+    gone = a_verdict("positivity", "other", BROKEN)
+    found = compare_runs(run_of(one(HELD), gone), run_of(one(HELD)))
+    assert not found.regressed and found.unmatched == ["positivity of other, in the older run only"]
+
+
+def test_runs_of_other_pruners_are_not_compared() -> None:
+    with pytest.raises(UsageError, match="no pruner in common: mine in the older one, other in the newer one"):
+        refuse_strangers(run_of(one(HELD)), ["other"])
+    refuse_strangers(run_of(one(HELD)), ["other", "mine"])
 
 
 def test_other_masks_are_told_by_ground() -> None:

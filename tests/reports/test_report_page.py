@@ -92,7 +92,7 @@ def test_no_failures_no_section(clean: Run) -> None:
         ([("neuron_conservation", Outcome.BROKEN, True)], ["neuron conserved"], "1 claim refuted"),
         ([("purity", Outcome.BROKEN, False)], [], "1 contract broken"),
         ([("neuron_conservation", Outcome.VACUOUS, True)], ["neuron conserved"], "Nothing was verified"),
-        ([("purity", Outcome.HELD, False)], ["positive"], "1 could not be tested"),
+        ([("purity", Outcome.HELD, False)], ["positive"], "1 was not tested"),
         ([("purity", Outcome.HELD, False)], [], "Every contract was kept; nothing is claimed"),
         ([("positivity", Outcome.BROKEN, False), ("purity", Outcome.HELD, False)], [], "Every contract was kept"),
     ],

@@ -24,7 +24,7 @@ from subjects import (
 )
 from torch import nn
 
-from pruning.engine import ScoreError
+from pruning.answers import ScoreError
 from pruning.pruners.snip import snip
 from pruning.pruners.synflow import synflow
 from theory import flow, numerics

@@ -8,7 +8,7 @@ import torch
 from subjects import CONSERVATION, chain, literal
 from torch import Tensor
 
-from pruning.engine import ScoreError
+from pruning.answers import ScoreError
 from pruning.pruners.magnitude import magnitude
 from pruning.pruners.snip import snip
 from pruning.pruners.synflow import synflow

@@ -37,6 +37,12 @@ SHOWN = [
     ("gradient_signal", f"{SCORES}:lowering_flow", "dense, real", "grasp", "an equation"),
     ("exact_budget", f"{PICKS}:by_threshold", "dense, integer", "synflow", "a run"),
     ("nested_masks", f"{PICKS}:unpinned", "conv, integer", "synflow", "a run"),
+    ("data_free", "snip", "dense, integer", "synflow", "a run"),
+    ("data_free_runs", f"{PICKS}:data_reading", "dense, integer", "synflow", "a run"),
+    ("maximal_critical_compression", "magnitude", "dense, integer", "synflow", "a run"),
+    ("maximal_critical_compression", f"{SCORES}:over_layer", "conv, real", "synflow", "a run"),
+    ("pure_choice", f"{PICKS}:writing_choice", "dense, integer", "synflow", "data"),
+    ("repeated_runs", f"{PICKS}:unseeded_choice", "dense, integer", "synflow", "data"),
     ("usable_runs", f"{SCORES}:only_unpruned", "dense, integer", "synflow", "a run"),
     ("purity", f"{SCORES}:mutating", "dense, integer", "synflow", "data"),
     ("neuron_conservation", "magnitude", "residual, integer", "synflow", "data"),  # branches are no layer of torch's

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pruning.engine import call_objective, call_scorer, check_scores
+from pruning.answers import call_objective, call_scorer, check_scores
 from pruning.masks import Masks
 from pruning.problem import Probe, Problem
 from pruning.pruner import Pruner, State

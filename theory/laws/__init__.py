@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from pruning.errors import UsageError
+from pruning.pruner import Claim
 from theory.law import Law, laws_in
 
 
@@ -31,6 +32,11 @@ def laws_named(names: Iterable[str]) -> dict[str, Law]:
             raise UsageError(f"there is no law {name!r}{meant}; `prunelaws list --laws` shows them all")
     chosen = {called[name.lower()] for name in wanted}
     return {n: law for n, law in known.items() if not wanted or n in chosen}
+
+
+def of_claim(claim: Claim) -> list[Law]:
+    """The laws that say what a claim means: each tests it."""
+    return [law for law in catalogue().values() if law.claim is claim]
 
 
 def _order(id: str) -> tuple[str, int, str]:

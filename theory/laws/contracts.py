@@ -1,17 +1,16 @@
 """Contracts and plain promises of a score: usable, pure, positive, data-free, repeatable, of its objective."""
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from pruning.engine import ScoreError, ask_scorer
+from pruning.answers import ScoreError, ask_scorer
 from pruning.masks import Masks
-from pruning.problem import Probe, Problem
-from pruning.pruner import Claim, Pruner, State
-from pruning.surroundings import as_they_were, differing, surroundings, unlike_any
+from pruning.network import Network
+from pruning.problem import Probe
+from pruning.pruner import Claim, State
 from theory.calculus import by_certificate, slopes, standing, times
 from theory.case import Case
 from theory.impostors.scores import halved, logarithmic, mutating, peeking, signed_saliency, unseeded
@@ -19,9 +18,9 @@ from theory.law import Balances, Grade, Subject, at_most, counted, equal, law, n
 from theory.laws.masked import random_masks
 from theory.laws.paths import relative_bound
 from theory.traits import Trait
+from theory.untouched import changed_by, elsewhere
 
 EXACT = (Grade.EXACT,)
-UNLIKE = 0x5EED_0DD5_EED5  # a seed that nobody sets
 
 
 @law(
@@ -54,7 +53,11 @@ def purity(case: Case) -> Iterator[Balances]:
     """Scoring leaves weights, constants, masks, data, random states and torch's modes as they were, to the bit."""
     masks = random_masks(case)
     problems = enumerate(case.batch.singles())
-    changed = [_changed_by(case.pruner, p, Masks({n: m[i] for n, m in masks.items()})) for i, p in problems]
+
+    def score(network: Network, state: State, probe: Probe) -> None:
+        ask_scorer(case.pruner, network, state, probe)
+
+    changed = [changed_by(score, p, Masks({n: m[i] for n, m in masks.items()})) for i, p in problems]
     count = torch.tensor([[float(len(names))] for names in changed])
     yield none_of("tensors changed", count, lambda b, u: f"scoring changed {', '.join(changed[b])}")
 
@@ -110,8 +113,7 @@ def data_free(case: Case) -> Iterator[Balances]:
 )
 def determinism(case: Case) -> Iterator[Balances]:
     """The same problem scored twice gives the same bits."""
-    with as_they_were():
-        unlike_any(UNLIKE)  # who draws from torch's own state draws something else now
+    with elsewhere():  # who draws from torch's own state draws something else now
         again = replace(case).scores
     for name, score in case.scores.items():
         first, second = score.flatten(1), again[name].flatten(1)
@@ -154,36 +156,3 @@ def _fault(case: Case) -> str:
         return "" if case.scores else "no scores"
     except ScoreError as error:
         return str(error)
-
-
-def _changed_by(pruner: Pruner, problem: Problem, masks: Masks) -> list[str]:
-    """Names of what one scoring changed, also when it raises; works on copies."""
-    network = problem.network
-    held = {f"weight {n}": w.clone() for n, w in network.weights.items()}
-    held |= {f"constant {n}": t.clone() for n, t in network.fixed.items()}
-    held |= {f"neutral constant {n}": t.clone() for n, t in network.neutral.items()}
-    held |= {"the example input": network.example.clone()}
-    held |= {f"mask {n}": m.clone() for n, m in masks.items()}
-    held |= {f"the batch's {n}": t.clone() for n, t in zip(("inputs", "targets"), problem.batch or (), strict=False)}
-    before = {n: t.clone() for n, t in held.items()}
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {n.removeprefix(prefix): t for n, t in held.items() if n.startswith(prefix)}
-
-    copy = replace(
-        network,
-        weights=part("weight "),
-        fixed=part("constant "),
-        neutral=part("neutral constant "),
-        example=held["the example input"],
-    )
-    batch = (held["the batch's inputs"], held["the batch's targets"]) if problem.batch else None
-    state = State(part("weight "), Masks(part("mask ")))
-    with as_they_were():
-        unlike_any(UNLIKE)
-        before_all = surroundings()
-        with contextlib.suppress(ScoreError):  # whether it may raise is another contract
-            ask_scorer(pruner, copy, state, Probe(replace(problem, network=copy, batch=batch)))
-        found = [n for n, t in held.items() if not torch.equal(t.view(torch.uint8), before[n].view(torch.uint8))]
-        found += [f"requires_grad of {n}" for n, t in held.items() if t.requires_grad]
-        return found + differing(before_all, surroundings())

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pruning.engine import ScoreError, Trace, prune
+from pruning.answers import ScoreError
+from pruning.engine import Trace, prune
 from pruning.masks import Masks
 from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from pruning.engine import call_objective
+from pruning.answers import call_objective
 from pruning.masks import Masks
 from pruning.problem import Probe, Problem
 from pruning.pruner import Claim

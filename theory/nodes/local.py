@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from pruning.engine import call_objective
+from pruning.answers import call_objective
 from pruning.masks import Masks, Tensors
 from pruning.problem import Probe, Problem
 from theory.case import Case

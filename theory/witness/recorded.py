@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from pruning.engine import ScoreError
+from pruning.answers import ScoreError
 from pruning.masks import Masks, Tensors
 from pruning.network import Network
 from pruning.problem import Probe

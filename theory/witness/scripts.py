@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from textwrap import fill
 
@@ -13,6 +14,7 @@ from pruning.masks import Tensors
 from pruning.pruner import Pruner
 from theory.case import Case
 from theory.law import Law
+from theory.laws.runs import maximal_critical_compression, safe_rounds
 from theory.networks.spec import NetSpec
 from theory.verdict import Witness
 from theory.witness.recorded import Shown, Sum, shown
@@ -28,6 +30,8 @@ RUNS: Mapping[str, tuple[str, str]] = {
         '"asked for", list(run.targets), "kept", run.kept.sum(1).tolist()',
         "run.kept.sum(1).tolist() != list(run.targets)",
     ),
+    "data_free": ('"asked for:", run.calls', 'bool(run.calls.get("batch"))'),
+    "data_free_runs": ('"asked for:", run.calls', 'bool(run.calls.get("batch"))'),
     "nested_masks": ('"pruned weights that came back, by round:", run.revived', "any(run.revived)"),
 }
 
@@ -44,7 +48,9 @@ def script(witness: Witness, law: Law, pruner: Pruner, reference: str) -> str:
     spec = NetSpec.from_json(witness.spec)
     module = _module(spec)
     body: list[str] | None = None
-    if module is not None and law.name in RUNS:
+    if module is not None and law is maximal_critical_compression:
+        body = _collapse(spec, module, reference)
+    elif module is not None and law.name in RUNS:
         body = _run(spec, module, law, pruner, reference)
     elif module is not None and law.name not in BY_STATE:
         found = shown(witness, law, pruner)
@@ -195,6 +201,24 @@ def _index(entry: int, score: Tensor) -> str:
 
 
 # a run
+
+
+def _collapse(spec: NetSpec, module: str, reference: str) -> list[str]:
+    """A run to one weight per layer, and whether what is left passes anything on."""
+    total, layers = sum(math.prod(spec.shape.parameters()[n]) for n in spec.values), len(spec.values)
+    state = {n: torch.tensor(v, dtype=torch.float64) for n, v in spec.values.items()}
+    return [
+        *_imports(reference, "exponential problem prune"),
+        f"net = {module}",
+        f"weights = {_dict(state)}",
+        "net.load_state_dict(weights)",
+        _data(spec),
+        f"run = prune({_problem(spec)}, pruner, exponential({total}, {layers}, {safe_rounds(total, layers)}))",
+        "net.load_state_dict({n: ((w != 0) & run.masks[n]).double() for n, w in weights.items()})",
+        "alive = bool(net(torch.ones_like(x)).sum() > 0)",
+        f'print("kept by layer", run.kept[-1].tolist(), "of {layers} layers; a live path:", alive)',
+        f"raise SystemExit(not alive or run.kept[-1].tolist() != {[1] * layers})",
+    ]
 
 
 def _run(spec: NetSpec, module: str, law: Law, pruner: Pruner, reference: str) -> list[str]:
