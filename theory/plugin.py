@@ -15,7 +15,7 @@ from pruning.references import load_held
 from theory.laws import catalogue, laws_named
 from theory.networks import built_in as families
 from theory.search import KNOWN
-from theory.suite import DEFAULTS, Check, Settings, Suite, checks
+from theory.suite import DEFAULTS, Check, Settings, Suite, checks, refuse_twins
 from theory.verdict import Outcome, Run, Verdict, Witness
 from theory.verify import described, provenance, subject_record
 
@@ -56,8 +56,7 @@ def checked(references: Iterable[str], claims: Iterable[str], settings: Settings
         laws_named(settings.laws or ())
         nobody = Suite(scored("nobody", _nothing), settings.or_else(DEFAULTS))
         nobody.configure(settings)
-        for reference in references:
-            load_held(reference, claims)
+        refuse_twins([load_held(reference, claims)[0] for reference in references])
     except (UsageError, ValueError) as error:
         raise pytest.UsageError(f"prunelaws: {error}") from error
 
@@ -79,9 +78,14 @@ def collected(
     """
     try:
         wanted = laws_named(settings.laws or ())
-        for reference in references:
-            found = checks(load_held(reference, claims)[0], settings)
-            items.extend(Laws.from_parent(session, name="prunelaws", nodeid="prunelaws", found=found).collect())
+        held = [load_held(reference, claims)[0] for reference in references]
+        refuse_twins(held)
+        for pruner in held:
+            laws = Laws.from_parent(session, name="prunelaws", nodeid="prunelaws", found=checks(pruner, settings))
+            own = list(laws.collect())
+            # what is not reported as collected is not counted where pytest says how many tests there are
+            session.ihook.pytest_collectreport(report=pytest.CollectReport("prunelaws", "passed", None, [*own]))
+            items.extend(own)
         for check in map(check_of, items):
             if check:
                 check.suite.configure(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from theory.law import Law, kinds_of
 from theory.laws import laws_named
 from theory.networks import built_in as families
 from theory.search import Budget, Ground, KnownGround, family_ground, search
+from theory.subjects import Subjected
 from theory.telling import four_lines, network_of
 from theory.verdict import Outcome, Standing, Verdict, Witness, overall, standing, why_untested
 from theory.verify import budget_for, one_thread
@@ -225,6 +227,14 @@ def checks(pruner: Pruner, settings: Settings) -> list[Check]:
     return about + [Check(suite, None, claim) for claim in sorted(pruner.claims) if claim in tested]
 
 
+def refuse_twins(pruners: Iterable[Subjected]) -> None:
+    """Raise UsageError where two go by one name: records and witnesses would be of either."""
+    names = Counter(pruner.name for pruner in pruners)
+    twice = sorted(name for name, count in names.items() if count > 1)
+    if twice:
+        raise UsageError(f"two of the pruners are named {twice[0]!r}; give one of them another name")
+
+
 def parametrize_with_laws(
     pruners: Iterable[Pruner | Callable[..., Any]],
     *,
@@ -240,7 +250,7 @@ def parametrize_with_laws(
 
     What is not said here is what the command line and the ini file say (--prunelaws-examples, ...), and else the
     default of `check_pruner`. A test fails where a claim is refuted, a contract is broken, or a claim can't be tested.
-    Raises UsageError for no pruners at all, and as `check_pruner` does.
+    Raises UsageError for no pruners at all or two of one name, and as `check_pruner` does.
     """
     import pytest
 
@@ -248,6 +258,7 @@ def parametrize_with_laws(
     held = [_pruner(value, claims) for value in pruners]
     if not held:
         raise UsageError("parametrize_with_laws got no pruners: there would be nothing to check, and nothing to fail")
+    refuse_twins(held)
     found = [check for pruner in held for check in checks(pruner, settings)]
     params = [pytest.param(c, id=f"{c.suite.pruner.name}-{c.name}", marks=pytest.mark.prunelaws) for c in found]
     return pytest.mark.parametrize("check", params)

@@ -71,6 +71,7 @@ def verify(
     from theory.laws import laws_named
     from theory.networks import built_in as families
     from theory.sidebyside import processors
+    from theory.suite import refuse_twins
     from theory.verify import Model, budget_for
     from theory.verify import verify as run_verification
     from theory.witness.files import load_corpora
@@ -81,7 +82,7 @@ def verify(
     chosen, where = laws_named(laws or []), load_device(device)
     others = loading.other_subjects(chosen) if laws or not pruners else []
     budget = usage(lambda: budget_for(examples, seed, max_params))
-    _refuse_twins([pruner.name for pruner, _ in loaded])
+    refuse_twins([pruner for pruner, _ in loaded])
     older = files.read_run(baseline) if baseline else None
     if older:
         refuse_strangers(older, [pruner.name for pruner, _ in loaded])
@@ -165,9 +166,3 @@ def _refuse_unused(model: list[str] | None, options: dict[str, object]) -> None:
     idle = [name for name, value in options.items() if value is not None]
     if idle and not model:
         raise UsageError(f"{idle[0]} is for models, and there is none: add --model")
-
-
-def _refuse_twins(names: list[str]) -> None:
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise UsageError(f"two of the pruners are named {twice[0]!r}; give one of them another name")

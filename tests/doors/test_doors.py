@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch._dynamo  # which torch loads when it needs it, and can't load twice: pytester forgets what a session loaded
 
 from prunelaws import check_pruner, untested
 from pruning.errors import UsageError
@@ -199,6 +200,7 @@ def test_score(check):
         ("", "'S2'", ("--prunelaws-laws=S99",), 4, "prunelaws: there is no law 'S99'"),
         ("", "'S2'", ("--prunelaws-examples=many",), 4, "--prunelaws-examples is 'many', wanted a whole number"),
         ("", "'S2'", ("--prunelaws-pruner=nowhere:mine",), 4, "nowhere can't be imported"),
+        ("", "'S2'", ("--prunelaws-pruner=snip",) * 2, 4, "two of the pruners are named 'snip'"),
     ],
 )
 def test_how_a_session_ends(
@@ -228,6 +230,7 @@ def test_the_ini_file_says_what_the_command_line_does_not(pytester: pytest.Pytes
     ]
     named = pytester.runpytest_inprocess("-p", "no:cacheprovider", "--prunelaws-laws=A1", "--co", "-q")
     assert named.outlines[:2] == tests[0::3]
+    assert named.outlines[-1].startswith("2 tests collected")
 
 
 def test_networks_known_to_break_a_law_are_tried_before_any_search(tmp_path: Path) -> None:
