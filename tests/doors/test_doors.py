@@ -154,7 +154,7 @@ def test_a_bare_function_is_held_to_what_it_is_said_to_claim() -> None:
 def test_networks_of_more_weights_are_passed_over() -> None:
     every, few = (check_pruner(magnitude, max_params=most, **BRIEF) for most in (None, 12))
     assert 0 < sum(v.cases for v in few) < sum(v.cases for v in every)
-    known = check_pruner(magnitude, max_params=1, laws=["A1", "S5"], examples=1)
+    known = check_pruner(magnitude, max_params=1, laws=["A1", "B14"], examples=1)
     assert {(v.law, v.ground) for v in known} == {("neuron_conservation", "networks known to break it")}
 
 
