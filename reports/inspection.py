@@ -15,12 +15,12 @@ from rich.table import Table
 from pruning.graph import Graph, Node
 from pruning.problem import Problem
 from theory.case import Case
+from theory.full_size import Model, batch_of_model
 from theory.judge import unmet
 from theory.law import Law, Subject
 from theory.laws import catalogue
 from theory.optype import OpType, types_of
 from theory.subjects import the_loss
-from theory.verify import Model, batch_of_model
 
 NOTHING = "speaks of operators that do not run in it"
 READING = (

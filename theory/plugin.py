@@ -12,12 +12,12 @@ import pytest
 from pruning.errors import UsageError
 from pruning.pruner import scored
 from pruning.references import load_held
+from theory.described import described, provenance, subject_record
 from theory.laws import catalogue, laws_named
 from theory.networks import built_in as families
 from theory.search import KNOWN
 from theory.suite import DEFAULTS, Check, Settings, Suite, checks, refuse_twins
 from theory.verdict import Outcome, Run, Verdict, Witness
-from theory.verify import described, provenance, subject_record
 
 
 class LawItem(pytest.Item):

@@ -29,8 +29,8 @@ def list_(
 
 def _list_laws(as_json: bool) -> None:
     from reports import terminal
+    from theory.described import described
     from theory.laws import catalogue
-    from theory.verify import described
 
     rows = [described(law) for law in catalogue().values()]
     if as_json:

@@ -68,11 +68,12 @@ def verify(
     from reports.comparison import compare_runs, refuse_strangers
     from reports.record import to_json
     from reports.scripted import scripts_of
+    from theory.full_size import Model
     from theory.laws import laws_named
     from theory.networks import built_in as families
     from theory.sidebyside import processors
     from theory.suite import refuse_twins
-    from theory.verify import Model, budget_for
+    from theory.verify import budget_for
     from theory.verify import verify as run_verification
     from theory.witness.files import load_corpora
 

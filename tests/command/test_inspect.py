@@ -11,10 +11,10 @@ from pruning.problem import Problem, squared_error
 from pruning.trace import trace
 from reports.inspection import NOTHING, alike, speaks
 from theory.case import Case
+from theory.full_size import Model, batch_of_model
 from theory.law import Subject
 from theory.laws import catalogue
 from theory.subjects import the_loss
-from theory.verify import Model, batch_of_model
 
 
 def record(run: Run, model: str) -> dict:

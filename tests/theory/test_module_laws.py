@@ -10,6 +10,7 @@ from pruning.graph import INPUT
 from pruning.problem import LOSSES, Problem, squared_error
 from pruning.trace import trace
 from theory.case import Case
+from theory.full_size import Model, batch_of_model
 from theory.impostors.modules import each, swapped
 from theory.judge import judge, out_of_scope
 from theory.law import Grade, Subject, kinds_of, laws_in
@@ -37,7 +38,6 @@ from theory.search import Budget, family_ground, search
 from theory.subjects import built_in as subjects
 from theory.subjects import the_loss
 from theory.verdict import Outcome
-from theory.verify import Model, batch_of_model
 
 FILES = (attention, before_norms, computed, gates, norms, operators, parameters, values, weights)
 LAWS = {law.id: law for file in FILES for law in laws_in(file)}

@@ -12,10 +12,10 @@ from torch import Tensor
 from pruning.masks import Tensors
 from pruning.network import Network, neutral_constants
 from pruning.problem import Problem
+from theory.full_size import Model, batch_of_model
 from theory.networks.batch import Batch, batch_of
 from theory.networks.family import normals
 from theory.networks.shape import Shape
-from theory.verify import Model, batch_of_model
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,125 @@
+"""Full size: a model as grounds to check laws on, along a pruner's run of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from pruning.answers import ScoreError
+from pruning.engine import Trace, prune
+from pruning.network import Network
+from pruning.problem import Problem
+from pruning.pruner import Claim, Pruner
+from pruning.schedule import exponential
+from theory.case import Case
+from theory.law import Law, Subject, kinds_of
+from theory.networks.batch import Batch
+from theory.search import Ground
+from theory.sidebyside import Say
+from theory.subjects import Stepper, Subjected
+from theory.verdict import RunRecord
+
+FULL_COMPRESSION = 10_000  # a model is pruned to this, or to one weight per layer where that comes first
+CHECKPOINTS = 4  # the laws of scores are checked before the first round, those of ALONG_A_RUN after each quarter
+
+# what the theory says of every round; the other laws are checked before the first
+ALONG_A_RUN = frozenset({Claim.NEURON_CONSERVED, Claim.LAYER_CONSERVED, Claim.POSITIVE, Claim.ZERO_WHEN_MASKED})
+
+
+@dataclass(frozen=True)
+class Model:
+    """A full-size network to verify on: its name, and the problem in the precision and on the device to use.
+
+    rounds: of the run; None is what each pruner has as published.
+    """
+
+    name: str
+    problem: Problem
+    rounds: int | None = None
+
+    @property
+    def network(self) -> Network:
+        """The network of the problem."""
+        return self.problem.network
+
+    def keep(self) -> int:
+        """Weights that the run ends with."""
+        total = sum(w.numel() for w in self.network.weights.values())
+        return max(len(self.network.weights), round(total / FULL_COMPRESSION))
+
+
+def model_grounds(
+    model: Model, subject: Subjected, laws: Iterable[Law], records: list[RunRecord], say: Say
+) -> Iterator[Ground]:
+    """The run as a whole, then the network before it and at each checkpoint; made one after the other.
+
+    Where no law looks along a run, none is made.
+    """
+    batch = batch_of_model(model)
+    generic = any(bool((w != w.round()).any()) for w in batch.weights.values())
+    masks = {n: m[None] for n, m in model.network.initial.items()}
+    start = Case.under(subject, batch, masks=masks, generic=generic)
+    along = any(law.subject is Subject.TRACE or law.claim in ALONG_A_RUN for law in laws)
+    if isinstance(subject, Stepper) or Subject.TRACE not in kinds_of(subject) or not along:
+        yield Ground(model.name, [start], [start])
+        return
+    try:
+        run = _run(model, subject, say)
+    except ScoreError as error:
+        yield Ground(model.name, [start], [start], [replace(start, fault=str(error))])
+        return
+    records.append(_record(model, subject, run))
+    yield Ground(f"{model.name}, {_rounds(run.rounds)}", runs=[replace(start, run=run)])
+    marks = sorted({round(run.rounds * i / CHECKPOINTS) for i in range(CHECKPOINTS + 1)})
+    for mark in marks:
+        masks = {n: m[None] for n, m in run.masks_at(mark).items()}
+        only = ALONG_A_RUN if mark else None
+        case = replace(start, masks=masks)
+        yield Ground(f"{model.name}, round {mark} of {run.rounds}", [case], [case], only=only)
+
+
+def _run(model: Model, pruner: Pruner, say: Say) -> Trace:
+    total = model.network.initial.total
+    rounds = model.rounds or pruner.rounds
+    schedule = exponential(total, min(model.keep(), model.network.initial.kept), rounds)
+    return prune(
+        model.problem,
+        pruner,
+        schedule,
+        lambda round_, kept: say(f"{pruner.name} on {model.name}: round {round_} of {rounds}, {kept:,} kept"),
+    )
+
+
+def batch_of_model(model: Model) -> Batch:
+    """A model's problem as a batch of one; no number is copied."""
+    network, data = model.network, model.problem.batch
+    return Batch(
+        network=network,
+        weights={n: t[None] for n, t in network.weights.items()},
+        fixed={n: t[None] for n, t in network.fixed.items()},
+        neutral={n: t[None] for n, t in network.neutral.items()},
+        inputs=data[0][None] if data else None,
+        targets=data[1][None] if data else None,
+        loss=model.problem.loss,
+        seed=model.problem.seed,
+        shape=None,
+    )
+
+
+def _record(model: Model, pruner: Pruner, run: Trace) -> RunRecord:
+    return RunRecord(
+        pruner=pruner.name,
+        model=model.name,
+        schedule=f"exponential, {_rounds(run.rounds)}",
+        layers=list(run.layers),
+        sizes=[w.numel() for w in model.network.weights.values()],
+        targets=list(run.targets),
+        kept=run.kept.tolist(),
+        mass=run.mass.tolist(),
+        cut=run.cut.tolist(),
+        digest=run.masks.digest(),
+    )
+
+
+def _rounds(count: int) -> str:
+    return f"{count} round" + "s" * (count != 1)
