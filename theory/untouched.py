@@ -60,6 +60,11 @@ def changed_by(ask: Ask, problem: Problem, masks: Masks, beside: Tensors = Mappi
         before_all = surroundings()
         with contextlib.suppress(ScoreError):  # whether it may raise is another contract
             ask(copy, state, Probe(replace(problem, network=copy, batch=batch)))
-        found = [n for n, t in held.items() if not torch.equal(t.view(torch.uint8), before[n].view(torch.uint8))]
+        found = [n for n, t in held.items() if not torch.equal(_bits(t), _bits(before[n]))]
         found += [f"requires_grad of {n}" for n, t in held.items() if t.requires_grad]
         return found + differing(before_all, surroundings())
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """The bytes: a NaN is what it was, and -0.0 is not 0.0."""
+    return tensor.contiguous().view(torch.uint8)
