@@ -55,8 +55,8 @@ def rescaling_the_batch(network, state, keep, probe):
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        (doubling, "choosing changed weight 0.weight"),
-        (filling, "choosing changed mask 0.weight"),
+        (doubling, "choosing changed weight "),
+        (filling, "choosing changed mask "),
         (drawing, "choosing changed torch's random state"),
         (drawing_from_numpy, "choosing changed numpy's random state"),
         (setting_a_dtype, "choosing changed torch's default dtype"),
