@@ -114,7 +114,10 @@ def ask_choice(
         else:
             after = pruner.choose(network, state, keep, probe)
     if not isinstance(after, Masks if pruner.choose is None else Mapping):
-        raise ScoreError(f"{who} returned {type(after).__name__}, wanted Masks")
+        raise ScoreError(
+            f"{who} returned {type(after).__name__}, wanted "
+            + ("Masks" if pruner.choose is None else "a mapping from weight name to boolean tensor")
+        )
     try:
         found = after if isinstance(after, Masks) else Masks(dict(after))
         check_against(network.weights, found, "mask")

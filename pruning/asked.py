@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from torch import Tensor, nn
 
 from pruning.answers import call_scorer, check_asked, check_scores
@@ -24,15 +26,22 @@ def problem(
 
     inputs: (samples, ...), which also are the example that the module is traced by; targets: the loss's, or None where
     there is no data. loss: "squared-error" (half the sum of squares), "cross-entropy" (the mean), or a function of
-    outputs and targets. Raises ModelError for a module that can't be traced, ValueError for an unknown loss and for
-    targets that it can't take, TypeError for a seed that is no number.
+    outputs and targets. Warns where the module goes by values: it is taken as it goes on these inputs. Raises
+    ModelError for a module that can't be traced, ValueError for no samples, an unknown loss, and targets that it can't
+    take, TypeError for a seed that is no number.
     """
     if isinstance(loss, str) and loss not in LOSSES:
         raise ValueError(f"there is no loss {loss!r}; wanted one of {', '.join(LOSSES)}, or a function")
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise TypeError(f"the seed is {seed!r}, wanted a whole number")
+    if not isinstance(inputs, Tensor) or not inputs.dim() or not len(inputs):
+        got = f"a tensor of {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise ValueError(f"the inputs are {got}, wanted a tensor (samples, ...) of one sample or more")
     batch = None if targets is None else (inputs, targets)
-    made = Problem(trace(module, inputs), batch, LOSSES[loss] if isinstance(loss, str) else loss, seed)
+    network = trace(module, inputs)
+    for turn in network.turns:
+        warnings.warn(turn, stacklevel=2)
+    made = Problem(network, batch, LOSSES[loss] if isinstance(loss, str) else loss, seed)
     check_batch(made)
     return made
 

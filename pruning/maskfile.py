@@ -15,11 +15,15 @@ def save_masks(path: Path | str, masks: Tensors, provenance: Mapping[str, str]) 
     """Write `masks` to `path`, with `provenance` as text in the header.
 
     The file appears whole or not at all: it is written beside its place and moved there.
-    Raises TypeError for masks that are not boolean, ValueError where there are none, OSError where the file can't be
-    written.
+    Raises TypeError for masks that are not boolean or provenance that is no text, ValueError where there are no masks,
+    OSError where the file can't be written.
     """
     masks = masks if isinstance(masks, Masks) else Masks(masks)
     path = Path(path)
+    if not all(isinstance(text, str) for pair in provenance.items() for text in pair):
+        raise TypeError(f"the provenance is {dict(provenance)!r}, wanted texts by name")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to put {path.name!r} into")
     beside = path.with_name(path.name + ".part")
     try:
         beside.write_bytes(save({name: mask.cpu().contiguous() for name, mask in masks.items()}, dict(provenance)))
@@ -31,8 +35,13 @@ def save_masks(path: Path | str, masks: Tensors, provenance: Mapping[str, str]) 
 def load_masks(path: Path | str, weights: Tensors) -> tuple[Masks, dict[str, str]]:
     """The masks in `path`, checked against the names and shapes of `weights`, and their provenance.
 
-    Raises ValueError for a file that is truncated, foreign or made for another network.
+    Raises ValueError for a file that is truncated, foreign or made for another network, FileNotFoundError where there
+    is none, TypeError for weights that are no mapping.
     """
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"got {type(weights).__name__} for weights, wanted tensors by name: see prunelaws.trace")
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header: dict[str, str] = file.metadata() or {}

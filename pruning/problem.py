@@ -48,6 +48,10 @@ def check_batch(problem: Problem) -> None:
     if problem.batch is None:
         return
     network, (inputs, targets) = problem.network, problem.batch
+    for what, tensor in (("inputs", inputs), ("targets", targets)):
+        bad = int((~torch.isfinite(tensor)).sum()) if tensor.is_floating_point() else 0
+        if bad:
+            raise ValueError(f"the {what} of the batch hold {bad} NaN or infinite values of {tensor.numel()}")
     try:
         with torch.no_grad():
             outputs = network.forward(network.weights, inputs)
@@ -111,10 +115,11 @@ class Probe:
         return torch.ones_like(self._problem.network.example[:1])
 
     def rand(self, like: Tensors) -> dict[str, Tensor]:
-        """Uniform numbers in [0, 1), shaped like `like`; the seed and the number of the call decide them.
+        """Uniform numbers in [0, 1), shaped like `like`, float64 for masks; seed and number of the call decide them.
 
         They are drawn on the CPU, so that one seed means the same numbers on every device.
         """
         self.calls["rand"] += 1
         source = torch.Generator().manual_seed((self._problem.seed + self.calls["rand"] * 0x9E3779B97F4A7C15) % 2**63)
-        return {n: torch.rand(t.shape, dtype=t.dtype, generator=source).to(t.device) for n, t in like.items()}
+        kinds = {n: t.dtype if t.is_floating_point() else torch.float64 for n, t in like.items()}
+        return {n: torch.rand(t.shape, dtype=kinds[n], generator=source).to(t.device) for n, t in like.items()}

@@ -65,13 +65,29 @@ def _imported(name: str, load: Callable[[], Any]) -> Any:
         raise UsageError(f"{name} can't be imported: {type(error).__name__}: {error}") from error
 
 
-def load_pruner(reference: str) -> Pruner:
-    """The pruner of a name, or of package.module:object or file.py:object. Raises UsageError where there is none."""
-    return load_held(reference, [])[0]
+def load_pruner(reference: str, beside: str | None = None) -> Pruner:
+    """The pruner of a name, or of package.module:object or file.py:object. Raises UsageError where there is none.
+
+    beside: the script that asks, as witnesses do. A file.py is then looked for above it, too, and where there is no
+    such pruner the script ends, with status 2 and one line.
+    """
+    if beside is None:
+        return load_held(reference, [])[0]
+    where, _, attribute = reference.rpartition(":")
+    above = (folder / where for folder in Path(beside).resolve().parents)
+    if where.endswith(".py") and not Path(where).is_file():
+        reference = next((f"{path}:{attribute}" for path in above if path.is_file()), reference)
+    try:
+        return load_held(reference, [])[0]
+    except UsageError as error:
+        sys.stderr.write(f"prunelaws: {error}\n")
+        raise SystemExit(2) from error
 
 
 def load_held(reference: str, claims: Iterable[str]) -> tuple[Pruner, bool]:
     """A pruner, held to more claims, and whether it is a bare function, which has no claims of its own."""
+    if not isinstance(reference, str):
+        raise UsageError(f"got {type(reference).__name__} for a reference, wanted a text such as file.py:object")
     extra = frozenset(load_claim(name) for name in claims)
     if ":" not in reference:
         known = {**built_in(), **newer()}

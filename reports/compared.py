@@ -75,8 +75,20 @@ def as_text(found: Comparison) -> str:
     lines = [verdict_on(found)]
     for kind, title in KINDS.items():
         changes: list[Change] = getattr(found, kind)
-        lines += [f"{title}:"] * bool(changes) + [f"  {_told(change)}" for change in changes]
+        told = _masks_told(changes) if kind == "masks" else [_told(change) for change in changes]
+        lines += [f"{title}:"] * bool(changes) + [f"  {text}" for text in told]
     return "\n".join(lines) + "\n"
+
+
+def _masks_told(changes: list[Change]) -> list[str]:
+    """A line per pruner: all grounds are in the Markdown."""
+    found: dict[str, list[Change]] = {}
+    for change in changes:
+        found.setdefault(change.pruner, []).append(change)
+    return [
+        f"{pruner}: on {counted(len(own), 'ground')}, such as {own[0].what} ({own[0].after})"
+        for pruner, own in found.items()
+    ]
 
 
 def _told(change: Change) -> str:

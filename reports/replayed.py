@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pruning.errors import UsageError
+from pruning.pruner import Pruner
 from reports import terminal
 from reports.loading import load_subject
 from reports.verbs.common import FAILED, OK, UNVERIFIED, note
@@ -16,8 +17,8 @@ from theory.verdict import Outcome, Witness
 from theory.witness.files import checked
 
 
-def repro(witness: Mapping[str, Any] | Witness, pruner: str) -> int:
-    """Run a witness again, from its own text, under the pruner that a name or reference means; say what came of it.
+def repro(witness: Mapping[str, Any] | Witness, pruner: str | Pruner) -> int:
+    """Run a witness again, from its own text, under a pruner, or that of a name or reference; say what came of it.
 
     Returns the exit status of `prunelaws repro`: 1 where it still breaks its law, 0 where it no longer does, 3 where
     the law says nothing of it. Raises UsageError for a pruner or law that there is not, or a witness that is none.
@@ -27,7 +28,7 @@ def repro(witness: Mapping[str, Any] | Witness, pruner: str) -> int:
     except (TypeError, ValueError, KeyError) as error:
         raise UsageError(f"this is no witness that prunelaws wrote: {error}") from error
     law = next(iter(laws_named([record.law]).values()))
-    subject = load_subject(pruner)
+    subject = pruner if isinstance(pruner, Pruner) else load_subject(pruner)
     verdict = replay(record, law, subject)
     if verdict.outcome is Outcome.HELD:
         sys.stdout.write(f"{subject.name} keeps {law.name} on {record.network}: the failure is gone\n")

@@ -24,6 +24,7 @@ from theory.witness.files import Corpus
 from theory.witness.minimise import minimise
 
 KNOWN = "networks known to break it"
+TRIES = {True: 400, False: 100}  # to make a failure smaller: of what the subject is held to, and of what it is not
 SINGLE_PROBLEMS = 1  # of each shape, for laws that take problems one by one
 
 
@@ -221,7 +222,10 @@ def _witness(law: Law, case: Case, failure: Failure) -> Witness | None:
     if _failure(law, first, case.subject, generic) is None:
         return None
     small = minimise(
-        first, lambda spec: _failure(law, spec, case.subject, generic) is not None, whole_numbers=not generic
+        first,
+        lambda spec: _failure(law, spec, case.subject, generic) is not None,
+        whole_numbers=not generic,
+        tries=TRIES[law.claim is None or law.claim in case.subject.claims],
     )
     again = NetSpec.from_json(json.loads(json.dumps(small.to_json())))
     confirmed = _failure(law, again, case.subject, generic)

@@ -51,6 +51,9 @@ def synaptic_flow(
     their weights; `dataloader` holds one batch, whose use counts once its numbers are read. Raises as `scored` does.
     """
 
+    if scope not in ("global", "local"):
+        raise ValueError(f"the scope is {scope!r}, wanted 'global' or 'local'")
+
     def score(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
         model = Rebuilt(network, state.weights).eval()
         pairs: Pairs = []

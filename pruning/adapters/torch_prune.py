@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -32,6 +33,14 @@ def torch_local(function: Callable[..., Any], *, claims: Iterable[Claim] = (), *
     """
     if not callable(function):
         raise TypeError(f"what is to prune is {function!r}, wanted a function of torch.nn.utils.prune")
+    try:
+        inspect.signature(function).bind(nn.Linear(1, 1), "weight", amount=0.5, **options)
+    except TypeError as error:
+        name = getattr(function, "__name__", function)
+        raise TypeError(
+            f"{name}(layer, 'weight', amount=...) can't be called with options {options}: {error}; "
+            "wanted a function such as l1_unstructured, and what it takes besides"
+        ) from None
 
     def call(model: nn.Module, keep: int, probe: Probe) -> None:
         found, alive = _weights(model)

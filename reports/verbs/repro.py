@@ -26,7 +26,14 @@ def repro(
     if witness.suffix == ".py":
         raise typer.Exit(_run(witness, pruner))
     record = files.read_witness_named(witness)
-    raise typer.Exit(replayed.repro(record, pruner or record.pruner))
+    try:
+        raise typer.Exit(replayed.repro(record, pruner or record.pruner))
+    except UsageError as error:
+        if pruner:
+            raise
+        raise UsageError(
+            f"the witness is of {record.pruner!r}, which is not built in; add --pruner file.py:object or module:object"
+        ) from error
 
 
 def _run(script: Path, pruner: str | None) -> int:

@@ -14,6 +14,7 @@ from pruning.newer import newer
 from pruning.pruner import Claim
 from pruning.pruners import built_in
 from theory.laws import catalogue
+from theory.witness.files import CORPUS
 
 
 def test_prune_prints_what_was_kept_round_by_round(run: Run) -> None:
@@ -133,6 +134,22 @@ def test_a_file_that_is_no_witness(run: Run, folder: Path, text: str) -> None:
     assert "is no witness" in ended.err
 
 
+def test_a_witness_of_weights_that_are_no_numbers_is_none(run: Run, folder: Path) -> None:
+    data = json.loads((CORPUS / "neuron-conservation--magnitude.json").read_text())
+    data["spec"]["values"]["0.weight"] = [[float("nan")]]
+    (folder / "witness.json").write_text(json.dumps(data))
+    ended = run("repro", "witness.json")
+    assert ended.status == 2 and "is no witness" in ended.err and "NaN" in ended.err
+
+
+def test_a_witness_of_ones_own_pruner_asks_for_it(run: Run, folder: Path) -> None:
+    text = (CORPUS / "neuron-conservation--magnitude.json").read_text()
+    (folder / "witness.json").write_text(text.replace('"magnitude"', '"my own"'))
+    ended = run("repro", "witness.json")
+    assert ended.status == 2 and "the witness is of 'my own'" in ended.err and "add --pruner" in ended.err
+    assert run("repro", "witness.json", "--pruner", "magnitude").status == 1
+
+
 def test_a_witness_that_is_missing(run: Run) -> None:
     assert run("repro", "absent.json").status == 2
 
@@ -168,14 +185,14 @@ def test_help_teaches(run: Run) -> None:
 def test_a_witness_lies_beside_a_script_that_repro_runs(run: Run) -> None:
     run("verify", "mine.py:magnitude", "--claim", "neuron conserved", "--laws", "A1", "--examples", "8")
     script = next(Path("reports/out/witnesses").glob("neuron-conservation--*.py"))
-    assert "load_pruner('mine.py:magnitude')" in script.read_text(encoding="utf-8")
+    assert "load_pruner('mine.py:magnitude', beside=__file__)" in script.read_text(encoding="utf-8")
     ended = run("repro", str(script))
     assert ended.status == 1 and "should be" in ended.out
     ended = run("repro", str(script), "--pruner", "synflow")
     assert ended.status == 2 and "names its pruner itself" in ended.err
     script.write_text(script.read_text(encoding="utf-8").replace("mine.py", "gone.py"))
     ended = run("repro", str(script))
-    assert ended.status == 3 and "there is no file 'gone.py'" in ended.err
+    assert ended.status == 2 and "there is no file 'gone.py'" in ended.err
     ended = run("repro", "mine.py")
     assert ended.status == 2 and "is no script that `verify` wrote" in ended.err
     ended = run("repro", "absent.py")

@@ -109,7 +109,7 @@ def test_a_pruner_may_give_masks_alone() -> None:
 @pytest.mark.parametrize(
     ("choose", "said"),
     [
-        (lambda *_: None, "the selection of 'wrong' returned NoneType, wanted Masks"),
+        (lambda *_: None, "the selection of 'wrong' returned NoneType, wanted a mapping"),
         (lambda n, s, *_: dict(s.weights), "is torch.float64, wanted a tensor of torch.bool"),
         (lambda *_: {"0.weight": torch.ones(1, dtype=torch.bool)}, "masks that don't fit: masks do not match"),
         (lambda *_: 1 / 0, "the selection of 'wrong' raised ZeroDivisionError"),
@@ -253,6 +253,14 @@ def test_torchs_methods_keep_what_they_promise(name: str) -> None:
     assert ("exact_budget" in held) == (Claim.EXACT_BUDGET in TORCH[name].claims)
 
 
+def test_what_torchs_functions_can_not_be_called_with_is_told_at_once() -> None:
+    for function, options in ((torch_prune.ln_structured, {}), (torch_prune.l1_unstructured, {"nn": 2})):
+        with pytest.raises(TypeError, match=f"{function.__name__}.*can't be called with options"):
+            torch_local(function, **options)
+    with pytest.raises(TypeError, match="wanted a function such as l1_unstructured"):
+        torch_local(torch_prune.L1Unstructured)
+
+
 def test_layer_by_layer_misses_the_count_and_is_not_held_to_it() -> None:
     found = [v for v in check_pruner(TORCH["l1_unstructured"], laws=["M1"], examples=3) if v.outcome is Outcome.BROKEN]
     assert found and not any(v.failed for v in found)
@@ -275,6 +283,11 @@ class Theirs:
             threshold = torch.kthvalue(scores, drop).values
             for mask, parameter in self.masked_parameters:
                 mask.copy_((self.scores[id(parameter)] > threshold).to(mask))
+
+
+def test_a_scope_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="the scope is 'all', wanted 'global' or 'local'"):
+        synaptic_flow(Theirs, scope="all")
 
 
 class NeverRestored(Theirs):

@@ -62,6 +62,21 @@ def test_what_is_minimised_still_breaks_and_never_grows(family, data):
         assert NetSpec.from_json(json.loads(json.dumps(small.to_json()))) == small
 
 
+def test_no_more_problems_are_tried_than_were_asked_for():
+    family = built_in()["conv, real"]
+    shape, seed = next(iter(examples(family, 1, 0)))
+    spec = NetSpec.of(family.batch(shape, seed, 1), 0)
+
+    def tried(tries: int) -> int:
+        seen = []
+        minimise(spec, lambda s: not seen.append(s), whole_numbers=False, tries=tries)
+        return len(seen)
+
+    enough = tried(10_000)
+    assert 3 < enough < 10_000
+    assert [tried(n) for n in (0, 1, 3, enough, enough + 1)] == [0, 1, 3, enough, enough]
+
+
 def test_what_breaks_only_as_it_is_stays_as_it_is():
     start = NetSpec.of(built_in()["conv, integer"].batch(*some_conv()), 0)
     assert minimise(start, lambda spec: spec == start, whole_numbers=True) == start

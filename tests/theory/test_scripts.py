@@ -58,7 +58,7 @@ def found(law: str, reference: str, family: str) -> tuple[Witness, Pruner]:
 
 def run(text: str) -> int:
     with as_they_were(), pytest.raises(SystemExit) as ended:  # a script chooses its default dtype
-        exec(compile(text, "witness.py", "exec"), {})
+        exec(compile(text, "witness.py", "exec"), {"__file__": __file__})
     return int(ended.value.code or 0)
 
 
@@ -77,6 +77,29 @@ def test_a_script_fails_with_the_pruner_and_not_with_a_right_one(law, reference,
     assert len(text.splitlines()) < LONGEST
     assert run(text) == 1 and capsys.readouterr().out
     assert run(text.replace(repr(reference), repr(right))) == 0
+    assert ("beside=__file__" in text) == (":" in reference)
+
+
+def test_a_script_finds_the_pruner_above_it_and_says_where_there_is_none(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("from pruning.pruners.magnitude import magnitude as mine\n")
+    witness, pruner = found("neuron_conservation", "magnitude", "dense, integer")
+    for law, reference in (("neuron_conservation", "mine.py:mine"), ("purity", "mine.py:mine")):
+        text = script(witness, catalogue()[law], pruner, reference)
+        below = tmp_path / "out" / "witnesses" / "shown.py"
+        below.parent.mkdir(parents=True, exist_ok=True)
+        monkeypatch.chdir(below.parent.parent)
+        with as_they_were(), pytest.raises(SystemExit) as ended:
+            exec(compile(text, "shown.py", "exec"), {"__file__": str(below)})
+        assert ended.value.code == 1
+
+
+def test_a_script_without_its_pruner_ends_with_another_status(tmp_path, monkeypatch, capsys):
+    witness, pruner = found("neuron_conservation", "magnitude", "dense, integer")
+    text = script(witness, catalogue()["neuron_conservation"], pruner, "nowhere.py:mine")
+    monkeypatch.chdir(tmp_path)
+    with as_they_were(), pytest.raises(SystemExit) as ended:
+        exec(compile(text, "shown.py", "exec"), {"__file__": str(tmp_path / "shown.py")})
+    assert ended.value.code == 2 and "there is no file 'nowhere.py'" in capsys.readouterr().err
 
 
 def joined(law: str, reference: str, family: str) -> tuple[Witness, Pruner]:

@@ -24,7 +24,10 @@ def laws_named(names: Iterable[str]) -> dict[str, Law]:
     """The laws of these names or ids, several with commas between, or all where none is given. Raises UsageError."""
     known = catalogue()
     called = {name.lower(): n for n, law in known.items() for name in (n, law.id)}
-    wanted = [part.strip() for name in names for part in name.split(",")]
+    given = list(names)
+    wanted = [part.strip() for name in given for part in name.split(",") if part.strip()]
+    if given and not wanted:
+        raise UsageError(f"{', '.join(map(repr, given))} names no law; `prunelaws list --laws` shows them all")
     for name in wanted:
         if name.lower() not in called:
             near = get_close_matches(name.lower(), called, n=3)

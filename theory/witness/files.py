@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from pruning.network import check_finite
 from theory.networks.spec import NetSpec
 from theory.verdict import Witness
 
@@ -36,7 +37,10 @@ def load_corpora(folders: Iterable[Path]) -> dict[tuple[str, str], Witness]:
 def read_witness(path: Path) -> Witness:
     """The witness in a file. Raises OSError where it can't be read, ValueError for a file that is no witness."""
     try:
-        return checked(Witness(**json.loads(path.read_text(encoding="utf-8"))))
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict):
+            raise ValueError(f"it holds a {type(data).__name__}, wanted an object with the names of a witness")
+        return checked(Witness(**data))
     except OSError:
         raise
     except Exception as error:  # json, names, types, shapes: whatever is wrong, it is the file
@@ -44,8 +48,8 @@ def read_witness(path: Path) -> Witness:
 
 
 def checked(witness: Witness) -> Witness:
-    """The witness, if its network can be made; raises whatever that raises."""
-    NetSpec.from_json(witness.spec).batch()
+    """The witness, if its network can be made and its weights are finite; raises whatever that raises."""
+    check_finite(NetSpec.from_json(witness.spec).batch().weights)
     return witness
 
 

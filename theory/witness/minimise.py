@@ -19,19 +19,26 @@ Breaks = Callable[[NetSpec], bool]
 RUNS = 5  # where fewer units are kept, the first few runs of them are tried: some break the law and some don't
 
 
-def minimise(spec: NetSpec, breaks: Breaks, *, whole_numbers: bool) -> NetSpec:
-    """The smallest problem found from `spec` by steps that keep `breaks` true.
+def minimise(spec: NetSpec, breaks: Breaks, *, whole_numbers: bool, tries: int = 400) -> NetSpec:
+    """The smallest problem found from `spec` by steps that keep `breaks` true, in so many tries.
 
     Steps: one sample, fewer layers and branches, fewer units (half of them, then one by one), no biases,
     smaller kernels and inputs; then each number to 1, -1 or 2 (`whole_numbers`), or to two digits.
     Each step is judged anew, so a step may put in any weights it likes.
     """
     start, before = spec, None
+    breaks = _at_most(tries, breaks)
     while before != spec:  # plainer numbers may let a unit go that was needed before
         before = spec
         spec = _plain_numbers(_smallest(spec, breaks), breaks, whole_numbers)
     # without a stride or a pool a linear layer behind it grows, and not every such step pays off
     return spec if parameter_count(spec.shape) <= parameter_count(start.shape) else start
+
+
+def _at_most(tries: int, breaks: Breaks) -> Breaks:
+    """The same, for so many problems; after these none breaks."""
+    left = iter(range(tries))
+    return lambda spec: next(left, None) is not None and breaks(spec)
 
 
 def _smallest(spec: NetSpec, breaks: Breaks) -> NetSpec:

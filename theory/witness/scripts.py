@@ -74,9 +74,10 @@ def _as_data(witness: Witness, reference: str) -> list[str]:
     return [
         "import json",
         "",
-        "from prunelaws import repro",
+        "from prunelaws import load_pruner, repro",
         "",
-        f"raise SystemExit(repro(json.loads({text!r}), {reference!r}))",
+        f"pruner = {_loaded(reference)}",
+        f"raise SystemExit(repro(json.loads({text!r}), pruner))",
     ]
 
 
@@ -115,7 +116,11 @@ def _dict(tensors: Tensors) -> str:
 def _imports(reference: str, more: str) -> list[str]:
     names = ", ".join(sorted(["load_pruner", *more.split()]))
     imports = ["import torch", "from torch import nn", "", f"from prunelaws import {names}", ""]
-    return [*imports, "torch.set_default_dtype(torch.float64)", f"pruner = load_pruner({reference!r})"]
+    return [*imports, "torch.set_default_dtype(torch.float64)", f"pruner = {_loaded(reference)}"]
+
+
+def _loaded(reference: str) -> str:
+    return f"load_pruner({reference!r}, beside=__file__)" if ":" in reference else f"load_pruner({reference!r})"
 
 
 def _batch(spec: NetSpec) -> tuple[Tensor, Tensor | None]:
@@ -150,7 +155,7 @@ def _equation(spec: NetSpec, module: str, found: Shown, reference: str) -> list[
         lines.append(f"net.load_state_dict({_dict(answer.parameters)})")
         lines.append(f"{_name(which)} = scores(pruner, {_problem(spec)}{masks})")
     left, right = (_written(side, found) for side in (found.left, found.right))
-    sign = "may be at most" if found.at_most else "should be"
+    sign = "is found, which may be at most" if found.at_most else "should be"
     off = "left - right" if found.at_most else "abs(left - right)"
     lines += [f"left = {left}{_remark(found.left)}", f"right = {right}{_remark(found.right)}"]
     lines += [
