@@ -9,7 +9,8 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
@@ -45,8 +46,9 @@ def side_by_side(jobs: Mapping[str, Job], workers: int, hear: Say) -> None:
         while waiting or running:
             while waiting and len(running) < workers:
                 name, job = waiting.pop(0)
-                ear, process = _started(job)
-                running[ear] = name, process
+                with _uninterrupted():
+                    ear, process = _started(job)
+                    running[ear] = name, process
             for ear in cast(list[Connection], wait(list(running))):
                 name, process = running[ear]
                 try:
@@ -76,6 +78,16 @@ def _how_it_ended(name: str, status: int) -> str:
     return f"{head}, with status {status}: what it runs must return or raise, not end its process or interrupt it"
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interrupt waits: in the middle of a fork it is lost in what Python runs there, or the process is."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _started(job: Job) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("fork")
     ear, mouth = context.Pipe(duplex=False)
@@ -91,6 +103,7 @@ def _started(job: Job) -> tuple[Connection, BaseProcess]:
 def _work(job: Job, mouth: Connection) -> None:
     """The life of a process: it ends with its job, whatever threads that leaves, and with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which was for the fork, and processes inherit
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     torch.set_num_threads(1)
     status = 0

@@ -142,6 +142,28 @@ side_by_side({"a": job, "b": job}, 2, lambda pid: print(pid, flush=True))
 """
 
 
+AT_A_FORK = """
+import multiprocessing, os, signal, time
+from theory.sidebyside import side_by_side
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))
+start = time.perf_counter()
+try:
+    side_by_side({"long": lambda say: time.sleep(60)}, 1, print)
+except KeyboardInterrupt:
+    print("interrupted", multiprocessing.active_children(), time.perf_counter() - start < 30)
+"""
+
+
+@forking
+def test_an_interrupt_in_the_middle_of_a_fork_is_not_lost():
+    """Python drops what is raised by the hooks that run there."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    ended = subprocess.run(
+        [sys.executable, "-c", AT_A_FORK], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.stdout == "interrupted [] True\n", ended.stderr
+
+
 @forking
 def test_no_process_outlives_a_parent_that_is_killed():
     parent = subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True)
