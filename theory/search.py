@@ -24,7 +24,7 @@ from theory.witness.files import Corpus
 from theory.witness.minimise import minimise
 
 KNOWN = "networks known to break it"
-TRIES = {True: 400, False: 100}  # to make a failure smaller: of what the subject is held to, and of what it is not
+TRIES = {True: 500, False: 250}  # to make a failure smaller: of what the subject is held to, and of what it is not
 SINGLE_PROBLEMS = 1  # of each shape, for laws that take problems one by one
 
 

@@ -13,7 +13,10 @@ from conftest import Run
 
 
 def test_interrupted_ends_with_130_and_leaves_nothing_half_written(folder: Path) -> None:
-    command = [sys.executable, "-c", "import prunelaws; prunelaws.main()", "verify", "--examples", "5000", "-o", "out"]
+    # what runs in the background of a shell is started deaf to interrupts
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{listening}; import prunelaws; prunelaws.main()"
+    command = [sys.executable, "-c", code, "verify", "--examples", "5000", "-o", "out"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     started = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     assert started.stderr is not None

@@ -78,7 +78,7 @@ def test_a_broken_contract_fails_without_a_traceback(run: Run, pruner: str, said
         (("mine.py:number",), "is a int, wanted"),
         (("no.such.module:thing",), "no.such.module can't be imported"),
         (("synflow", "--laws", "nonsense"), "there is no law 'nonsense'"),
-        (("synflow", "--laws", ","), "there is no law ''"),
+        (("synflow", "--laws", ","), "',' names no law"),
         (("synflow", "--seed", "99999999999999999999"), "--seed"),
         (("synflow", "--model", "mine.py:small", "--classes", "3"), "--classes is for built-in models"),
         (("synflow", "--claim", "nonsense"), "there is no claim 'nonsense'"),

@@ -17,7 +17,7 @@ ALL = pytest.mark.parametrize("name", hub.MODELS)
 
 
 @functools.cache
-def traced(name: str, samples: int = 2, dtype: torch.dtype = torch.float64) -> Network:
+def traced(name: str, samples: int = 3, dtype: torch.dtype = torch.float64) -> Network:
     made = hub.MODELS[name]
     return trace(made.model(dtype), made.inputs(samples, dtype))
 

@@ -145,6 +145,7 @@ side_by_side({"a": job, "b": job}, 2, lambda pid: print(pid, flush=True))
 AT_A_FORK = """
 import multiprocessing, os, signal, time
 from theory.sidebyside import side_by_side
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a shell it is ignored
 os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))
 start = time.perf_counter()
 try:

@@ -19,7 +19,7 @@ Breaks = Callable[[NetSpec], bool]
 RUNS = 5  # where fewer units are kept, the first few runs of them are tried: some break the law and some don't
 
 
-def minimise(spec: NetSpec, breaks: Breaks, *, whole_numbers: bool, tries: int = 400) -> NetSpec:
+def minimise(spec: NetSpec, breaks: Breaks, *, whole_numbers: bool, tries: int = 500) -> NetSpec:
     """The smallest problem found from `spec` by steps that keep `breaks` true, in so many tries.
 
     Steps: one sample, fewer layers and branches, fewer units (half of them, then one by one), no biases,
