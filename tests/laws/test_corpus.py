@@ -18,6 +18,7 @@ from theory.search import family_ground, rerun, search
 from theory.verdict import Outcome, Witness
 from theory.witness.files import CORPUS, load_corpus, read_witness, save_witness
 
+KNOWN_WITNESSES = load_corpus()
 KNOWN = {**pruners(), **{each.pruner.name: each.pruner for each in FAMOUS}}
 PAIRS = [(law, pruner) for pruner, laws in BROKEN.items() for law in sorted(laws)]
 
@@ -29,17 +30,17 @@ def units(witness: Witness) -> list[int]:
 
 
 def test_the_corpus_has_a_witness_for_every_law_that_a_built_in_pruner_breaks_and_for_every_famous_mistake() -> None:
-    built_in = [pair for pair in load_corpus() if pair[1] in pruners()]
+    built_in = [pair for pair in KNOWN_WITNESSES if pair[1] in pruners()]
     assert sorted(built_in) == sorted(PAIRS)
-    assert {pruner for _, pruner in load_corpus()} <= set(KNOWN)
+    assert {pruner for _, pruner in KNOWN_WITNESSES} <= set(KNOWN)
     for each in FAMOUS:
-        assert any(_shows(law, whose, each.pruner) for law, whose in load_corpus()), each.mistake
+        assert any(_shows(law, whose, each.pruner) for law, whose in KNOWN_WITNESSES), each.mistake
 
 
 def _shows(law: str, whose: str, pruner: Pruner) -> bool:
     """Whether a network of the corpus refutes a pruner, whoever else it was found with."""
     found = catalogue()[law]
-    return is_held_to(pruner, found) and rerun(load_corpus()[law, whose], found, pruner) is not None
+    return is_held_to(pruner, found) and rerun(KNOWN_WITNESSES[law, whose], found, pruner) is not None
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.json")), ids=lambda path: path.stem)
@@ -59,7 +60,7 @@ def test_a_witness_is_found_anew_without_the_corpus(law: str, pruner: str) -> No
 
 
 def test_a_witness_is_written_whole_and_read_back(tmp_path: Path) -> None:
-    witness = next(iter(load_corpus().values()))
+    witness = next(iter(KNOWN_WITNESSES.values()))
     path = save_witness(witness, tmp_path)
     assert read_witness(path) == witness
     assert [p.name for p in tmp_path.iterdir()] == [path.name]

@@ -34,6 +34,7 @@ BROKEN = {
     "magnitude": CONSERVATION | RESCALING | {"rescaled_masks", "layer_scaling", "maximal_critical_compression"},
     "random": CONSERVATION | {"layer_scaling", "unit_permutation", "zero_when_masked", "maximal_critical_compression"},
 }
+CORPUS = load_corpus()
 ITEMS = [
     (subject, family, law.name)
     for subject in subjects()
@@ -51,7 +52,7 @@ def ground(subject: str, family: str) -> Ground:
 @pytest.mark.parametrize(("subject", "family", "law"), ITEMS)
 def test_law(subject: str, family: str, law: str) -> None:
     """The outcome is the recorded one: held where it is claimed, and broken nowhere else than the theory says."""
-    verdict = search(catalogue()[law], subjects()[subject], ground(subject, family), load_corpus())
+    verdict = search(catalogue()[law], subjects()[subject], ground(subject, family), CORPUS)
     assert verdict.outcome.value == recorded()[subject][law][family], verdict.where
     if verdict.outcome is Outcome.BROKEN:
         assert law in BROKEN.get(subject, set()), verdict.where
@@ -82,7 +83,7 @@ def test_what_is_not_recorded_is_out_of_scope(subject: str, family: str) -> None
 def test_unclaimed_law_breaks_on_its_witness(law: str, pruner: str) -> None:
     found, subject = catalogue()[law], pruners()[pruner]
     assert found.claim not in subject.claims
-    witness = load_corpus()[law, pruner]
+    witness = CORPUS[law, pruner]
     assert rerun(witness, found, subject) is not None, f"{witness.network} no longer breaks {law}"
 
 

@@ -4,6 +4,8 @@ import importlib
 import pkgutil
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cache
+from types import ModuleType
 
 from pruning.errors import UsageError
 from pruning.pruner import Claim
@@ -13,11 +15,16 @@ from theory.law import Law, laws_in
 def catalogue() -> dict[str, Law]:
     """Every law of this folder by name, in the order of their numbers. Raises ValueError on a name used twice."""
     found: dict[str, Law] = {}
-    for info in pkgutil.iter_modules(__path__):
-        for law in laws_in(importlib.import_module(f"{__name__}.{info.name}")):
+    for module in _modules():
+        for law in laws_in(module):
             if found.setdefault(law.name, law) is not law:
                 raise ValueError(f"two laws are named {law.name!r}")
     return dict(sorted(found.items(), key=lambda item: _order(item[1].id)))
+
+
+@cache
+def _modules() -> list[ModuleType]:
+    return [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
 
 
 def laws_named(names: Iterable[str]) -> dict[str, Law]:
