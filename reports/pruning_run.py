@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pruning.engine import Trace
 from pruning.masks import keep_count
 from pruning.problem import Problem
+from pruning.rounds import Trace
 from pruning.schedule import SCHEDULES, Schedule
 
 

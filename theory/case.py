@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from pruning.answers import ScoreError, call_objective, call_scorer, check_scores
-from pruning.engine import Trace, prune
+from pruning.engine import prune
 from pruning.graph import Graph, Junction
 from pruning.masks import Masks
 from pruning.network import Network
 from pruning.problem import LOSSES, Probe, Problem
 from pruning.pruner import Pruner, State
+from pruning.rounds import Trace
 from pruning.schedule import exponential
 from theory.flow import Flow, measure_flow
 from theory.networks.batch import Batch

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pruning.answers import ScoreError
-from pruning.engine import Trace, prune
+from pruning.fast.best import prune_at_best
 from pruning.network import Network
 from pruning.problem import Problem
 from pruning.pruner import Claim, Pruner
+from pruning.rounds import Trace
 from pruning.schedule import exponential
 from theory.case import Case
 from theory.law import Law, Subject, kinds_of
@@ -82,7 +83,7 @@ def _run(model: Model, pruner: Pruner, say: Say) -> Trace:
     total = model.network.initial.total
     rounds = model.rounds or pruner.rounds
     schedule = exponential(total, min(model.keep(), model.network.initial.kept), rounds)
-    return prune(
+    return prune_at_best(
         model.problem,
         pruner,
         schedule,

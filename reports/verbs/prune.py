@@ -28,7 +28,7 @@ def prune(
 ) -> None:
     """Prune a model and say, round by round, what was kept, and what that cost."""
     from pruning.answers import ScoreError
-    from pruning.engine import prune as run_pruning
+    from pruning.fast.best import prune_at_best
     from pruning.maskfile import save_masks
     from pruning.references import load_device, load_pruner
     from reports import files, loading, pruning_run, terminal
@@ -43,11 +43,12 @@ def prune(
     live = Live()
     try:
         with live, redirect_stdout(sys.stderr):
-            trace = run_pruning(
+            trace = prune_at_best(
                 problem,
                 method,
                 plan,
                 lambda r, kept: live.step(f"pruning {model}: round {r}, {kept:,} kept", r - 1, count),
+                note,
             )
     except ScoreError as error:
         note(str(error))

@@ -15,13 +15,14 @@ from torch.nn.utils import prune as torch_prune
 from pruning.adapters.synaptic_flow import synaptic_flow
 from pruning.adapters.torch_prune import torch_global, torch_local
 from pruning.answers import ScoreError
-from pruning.engine import Trace, prune
+from pruning.engine import prune
 from pruning.inplace import in_place
 from pruning.masks import Masks
 from pruning.problem import Probe, Problem
 from pruning.pruner import Claim, Pruner, State, masking
 from pruning.pruners import built_in
 from pruning.rebuilt import Rebuilt
+from pruning.rounds import Trace
 from pruning.schedule import exponential
 from pruning.watched import Watched
 from theory.laws import catalogue

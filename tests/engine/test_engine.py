@@ -12,7 +12,7 @@ from torch.nn.utils import prune as torch_prune
 
 from pruning import engine
 from pruning.answers import ScoreError, call_scorer, check_scores
-from pruning.engine import Trace, prune
+from pruning.engine import prune
 from pruning.masks import Masks, Tensors, global_top_k
 from pruning.network import Network
 from pruning.problem import Probe, Problem
@@ -20,6 +20,7 @@ from pruning.pruner import Claim, Pruner, State, scored
 from pruning.pruners import built_in
 from pruning.pruners.magnitude import absolute, magnitude
 from pruning.pruners.synflow import flow, synflow
+from pruning.rounds import Trace
 from pruning.schedule import exponential, linear, one_shot
 
 PRUNERS = built_in()

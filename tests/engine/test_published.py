@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pruning.engine import Trace, prune
+from pruning.fast.best import prune_at_best
 from pruning.masks import keep_count
 from pruning.models import make
 from pruning.network import Network
@@ -11,6 +11,7 @@ from pruning.problem import Problem, squared_error
 from pruning.pruner import Pruner
 from pruning.pruners.magnitude import magnitude
 from pruning.pruners.synflow import synflow
+from pruning.rounds import Trace
 from pruning.schedule import exponential
 from pruning.trace import trace
 
@@ -26,7 +27,7 @@ def vgg16() -> Network:
 def pruned(network: Network, pruner: Pruner, compression: int, rounds: int) -> Trace:
     total = network.initial.total
     schedule = exponential(total, keep_count(total, 1 / compression), rounds)
-    return prune(Problem(network, None, squared_error, 0), pruner, schedule)
+    return prune_at_best(Problem(network, None, squared_error, 0), pruner, schedule)
 
 
 def test_at_100_synflow_keeps_as_much_in_each_layer_but_the_first(vgg16):

@@ -6,9 +6,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from pruning.engine import Trace
 from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
+from pruning.rounds import Trace
 from theory.case import Case
 from theory.impostors.scores import halved, rooted_flow, signed_flow, without_small
 from theory.law import Balances, Grade, Subject, at_most, law, none_of

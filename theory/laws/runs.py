@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from pruning.answers import ScoreError
-from pruning.engine import Trace, prune
+from pruning.engine import prune
 from pruning.masks import Masks
 from pruning.pruner import Claim
 from pruning.pruners.synflow import synflow
+from pruning.rounds import Trace
 from pruning.schedule import exponential
 from theory.case import Case, Plan
 from theory.impostors.scores import only_unpruned, over_layer

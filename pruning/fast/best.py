@@ -1,0 +1,41 @@
+"""The fastest way there is for a run: the fast path where it can do it, else the textbook loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from pruning.answers import check_asked
+from pruning.engine import prune
+from pruning.fast.lower import NotLoweredError
+from pruning.fast.run import run_synflow
+from pruning.problem import Problem
+from pruning.pruner import Pruner
+from pruning.pruners.synflow import synflow
+from pruning.rounds import Trace
+from pruning.schedule import Schedule
+
+
+def prune_at_best(
+    problem: Problem,
+    pruner: Pruner,
+    schedule: Schedule,
+    on_round: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Trace:
+    """What `prune` gives, mask for mask, sooner where the fast path can do it: SynFlow, in float64 on the CPU.
+
+    `say` is told why a run of SynFlow is left to the textbook loop. Raises as `prune` does.
+    """
+    check_asked(pruner, problem)
+    if (pruner.score, pruner.select, pruner.choose) == (synflow.score, synflow.select, synflow.choose):
+        kinds = {(w.dtype, w.device.type) for w in problem.network.weights.values()}
+        try:
+            if kinds != {(torch.float64, "cpu")}:
+                raise NotLoweredError("it is for float64 on the CPU")
+            return run_synflow(problem.network, schedule, on_round)
+        except NotLoweredError as reason:
+            if say:
+                say(f"the textbook loop is used, for the fast path can't do this network: {reason}")
+    return prune(problem, pruner, schedule, on_round)

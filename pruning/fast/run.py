@@ -1,0 +1,165 @@
+"""A run on the fast path: rounds of scores and selections, and the trace of the textbook loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pruning.fast.lower import Lowered, lower
+from pruning.fast.steps import Array, Flat, Weighted
+from pruning.fast.survivors import Survivors
+from pruning.graph import INPUT
+from pruning.network import Network, check_finite
+from pruning.rounds import MAX_ROUNDS, Trace
+from pruning.schedule import Schedule
+
+SHRUNK = 0.8  # of the weights at the last time: from there on dead channels are looked for again
+
+
+def run_synflow(network: Network, schedule: Schedule, on_round: Callable[[int, int], None] | None = None) -> Trace:
+    """SynFlow's rounds, in float64 on the CPU whatever the weights' own type and device: as the textbook loop's there.
+
+    Raises NotLoweredError for a network that the fast path can't do, ValueError for weights that are not finite.
+    """
+    check_finite(network.weights)
+    run = FastRun(network)
+    targets, kept, masses, cuts, flat = list[int](), list[list[int]](), list[float](), list[float](), list[int]()
+    left = network.initial.kept
+    for round_ in range(1, MAX_ROUNDS + 1):
+        total, power = run.score()
+        target = schedule(round_, left, lambda p=power: torch.from_numpy(_times_power(run.survivors.scores(), p)))  # type: ignore[misc]
+        if target is None:
+            break
+        if not any(layer.scores.any() for layer in run.survivors.layers):
+            flat.append(round_)
+        masses.append(float(_times_power(run.survivors.keep(target, round_), power)))
+        cuts.append(float(_times_power(total, power)))
+        targets.append(target)
+        kept.append(run.survivors.kept())
+        left = sum(kept[-1])
+        run.drop_dead_channels()
+        if on_round:
+            on_round(round_, left)
+    else:
+        raise ValueError(f"the schedule did not end within {MAX_ROUNDS} rounds")
+    return Trace(
+        layers=tuple(network.weights),
+        targets=tuple(targets),
+        kept=torch.tensor(kept, dtype=torch.int64).reshape(len(kept), len(network.weights)),
+        mass=torch.tensor(masses, dtype=torch.float64),
+        cut=torch.tensor(cuts, dtype=torch.float64),
+        revived=(0,) * len(targets),
+        flat=tuple(flat),
+        died={
+            n: torch.from_numpy(died).view(w.shape).to(w.device)
+            for (n, w), died in zip(network.weights.items(), run.survivors.died, strict=True)
+        },
+        calls={},
+    )
+
+
+def _times_power(numbers: float | Array, power: int) -> Array:
+    """numbers * 2**power; infinite where float64 ends."""
+    with np.errstate(over="ignore"):
+        return np.ldexp(numbers, power)
+
+
+class FastRun:
+    """The state of a run: the network on classes, and what is left of it."""
+
+    def __init__(self, network: Network) -> None:
+        """Raises NotLoweredError where the fast path can't do it."""
+        masks = {n: m.cpu().numpy() for n, m in network.initial.items()}
+        sizes = {n: w.detach().cpu().double().abs().contiguous().numpy() * masks[n] for n, w in network.weights.items()}
+        self.lowered = lower(network, sizes)
+        steps = {s.name: s for s in self.lowered.steps if isinstance(s, Weighted)}
+        of_weight = {e.weight: steps[e.node.name] for e in network.graph.edges}
+        self.survivors = Survivors(
+            layers=[of_weight[n] for n in network.weights],
+            died=[np.where(masks[n].ravel(), 0, -1).astype(np.int16) for n in network.weights],
+            mute=[np.flatnonzero((sizes[n] == 0) & masks[n]) for n in network.weights],
+        )
+        self.ends = self.lowered.ends
+        self.channels = dict(self.lowered.channels)
+        self.cuts = _cuts(self.lowered)
+        self.looked_at = sum(self.survivors.kept())
+
+    def score(self) -> tuple[float, int]:
+        """Fill in every layer's scores; returns R, and the power of two that it and the scores are to be times."""
+        values: dict[str, Array] = {INPUT: np.ones((self.channels[INPUT], 1))}
+        powers: dict[str, int] = {}
+        for step in self.lowered.steps:
+            made = step.forward(values)
+            if step.name in self.cuts:
+                powers[step.name] = _exponent(made)
+                made = np.ldexp(made, -powers[step.name])
+            values[step.name] = made
+        total = float((values[self.lowered.output] * self.ends).sum())
+        slopes = {self.lowered.output: self.ends}
+        for step in reversed(self.lowered.steps):
+            slope = slopes.pop(step.name)
+            if step.name in powers:
+                slope = np.ldexp(slope, -powers[step.name])
+            for name, found in zip(step.reads, step.backward(slope), strict=True):
+                if name != INPUT:
+                    slopes[name] = slopes[name] + found if name in slopes else found
+        return total, sum(powers.values())
+
+    def drop_dead_channels(self) -> None:
+        """Forget channels that no weight leads to and none leads on from, where much has fallen since the last time."""
+        kept = sum(self.survivors.kept())
+        if kept > SHRUNK * self.looked_at:
+            return
+        self.looked_at = kept
+        alive = self._alive()
+        live = {name: np.flatnonzero(alive[root]) for name, root in self.lowered.joined.items()}
+        if all(len(live[n]) == self.channels[n] for n in live):
+            return
+        for step in self.lowered.steps:
+            step.keep(live)
+        self.ends = self.ends[live[self.lowered.output]]
+        self.channels = {n: len(which) for n, which in live.items()}
+
+    def _alive(self) -> dict[str, NDArray[np.bool_]]:
+        joined = self.lowered.joined
+        alive = {root: np.zeros(self.channels[root], dtype=bool) for root in set(joined.values())}
+        for step in self.lowered.steps:
+            if isinstance(step, Weighted):
+                into, onto = alive[joined[step.reads[0]]], alive[joined[step.name]]
+                if step.groups > 1:
+                    into[:] = onto[:] = True
+                    continue
+                there = step.weights[0] != 0
+                onto |= there.any(1)
+                into |= there.any(0).reshape(len(into), -1).any(1)
+        for step in self.lowered.steps:
+            if isinstance(step, Flat):
+                read = np.zeros(step.channels, dtype=bool)
+                read[step.channel[alive[joined[step.name]]]] = True
+                alive[joined[step.reads[0]]] |= read
+        for one in alive.values():
+            one[:1] = True  # no value is empty
+        return alive
+
+
+def _cuts(lowered: Lowered) -> set[str]:
+    """The values that every path passes: after each of them nothing that was made before is read."""
+    last = {name: i for i, step in enumerate(lowered.steps) for name in step.reads}
+    found = set()
+    for i, step in enumerate(lowered.steps):
+        if all(at <= i for name, at in last.items() if name != step.name and _made_before(lowered, name, i)):
+            found.add(step.name)
+    return found - {lowered.output}
+
+
+def _made_before(lowered: Lowered, name: str, i: int) -> bool:
+    return name == INPUT or any(step.name == name for step in lowered.steps[:i])
+
+
+def _exponent(values: Array) -> int:
+    largest = float(values.max(initial=0.0))
+    return math.frexp(largest)[1] if largest > 0 else 0

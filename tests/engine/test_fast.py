@@ -1,0 +1,248 @@
+"""The fast path: the textbook loop's masks, entry by entry, wherever it takes a network; else it says why not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from problems import dense_problem
+from torch import Tensor, nn
+
+from pruning.answers import call_scorer
+from pruning.engine import prune
+from pruning.fast.best import prune_at_best
+from pruning.fast.lower import NotLoweredError
+from pruning.fast.run import FastRun, run_synflow
+from pruning.fast.survivors import MANY, _threshold
+from pruning.masks import Masks
+from pruning.models import make
+from pruning.network import Network
+from pruning.problem import Probe, Problem, squared_error
+from pruning.pruner import State
+from pruning.pruners.magnitude import magnitude
+from pruning.pruners.synflow import synflow
+from pruning.rounds import Trace
+from pruning.schedule import exponential, linear
+from pruning.trace import trace
+from theory.networks import built_in as families
+from theory.networks.family import examples
+
+
+def textbook(network: Network, keep: int, rounds: int) -> Trace:
+    plan = exponential(network.initial.kept, keep, rounds)
+    return prune(Problem(network, None, squared_error, 0), synflow, plan)
+
+
+def same(network: Network, keep: int, rounds: int) -> None:
+    """Every record of a run, too: rounds of removal, counts, masses and cuts."""
+    wanted = textbook(network, keep, rounds)
+    found = run_synflow(network, exponential(network.initial.kept, keep, rounds))
+    for name, died in wanted.died.items():
+        assert torch.equal(found.died[name], died), name
+    assert torch.equal(found.kept, wanted.kept)
+    assert (found.targets, found.flat, found.revived) == (wanted.targets, wanted.flat, wanted.revived)
+    torch.testing.assert_close(found.mass, wanted.mass, rtol=1e-9, atol=0)
+    torch.testing.assert_close(found.cut, wanted.cut, rtol=1e-9, atol=0)
+
+
+LOWERED = ["dense, integer", "conv, integer", "residual, integer", "linear, integer", "kinked"]
+
+
+@pytest.mark.parametrize("family", LOWERED)
+def test_masks_are_those_of_the_textbook_loop_on_random_networks(family: str) -> None:
+    """Integer weights: sums are exact, so that ties are ties."""
+    taken = 0
+    for shape, seed in examples(families()[family], 16, 0):
+        network = families()[family].batch(shape, seed, 1).problem(0).network
+        total = network.initial.total
+        try:
+            FastRun(network)
+        except NotLoweredError:
+            continue
+        taken += 1
+        for keep, rounds in ((1, 3), (max(total - 1, 1), 1), (max(total // 3, 1), 4), (total, 1)):
+            same(network, keep, rounds)
+    assert taken > 3
+
+
+@st.composite
+def convolutional(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
+    """Convolutions with strides, padding, dilation and groups, pools, norms and residual sums, then a classifier."""
+    channels, size = draw(st.sampled_from([2, 4])), draw(st.integers(5, 9))
+    layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1)]
+    for _ in range(draw(st.integers(0, 3))):
+        kind = draw(st.sampled_from(["conv", "grouped", "max", "average", "norm", "residual", "dilated"]))
+        if kind == "conv":
+            stride, padding = draw(st.integers(1, 2)), draw(st.integers(0, 2))
+            layers.append(nn.Conv2d(channels, channels, 3, stride, padding, bias=draw(st.booleans())))
+        elif kind == "grouped":
+            layers.append(nn.Conv2d(channels, channels, (1, 3), padding=(0, 1), groups=channels // 2))
+        elif kind == "dilated":
+            layers.append(nn.Conv2d(channels, channels, 2, padding=1, dilation=2))
+        elif kind == "max":
+            layers.append(nn.MaxPool2d(draw(st.integers(2, 3)), draw(st.integers(1, 2)), draw(st.integers(0, 1))))
+        elif kind == "average":
+            layers.append(nn.AvgPool2d(2, draw(st.integers(1, 2)), draw(st.integers(0, 1))))
+        elif kind == "norm":
+            layers.append(nn.BatchNorm2d(channels))
+        else:
+            layers.append(Residual(nn.Conv2d(channels, channels, 3, padding=1)))
+        layers.append(nn.ReLU())
+    layers.append(draw(st.sampled_from([nn.Identity(), nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d((2, 3))])))
+    body = nn.Sequential(*layers, nn.Flatten()).eval()
+    x = torch.ones(2, 3, size, size + 1)
+    try:
+        features = body(x).shape[1]
+    except RuntimeError:  # a window larger than what is left
+        return nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 2)), x
+    return nn.Sequential(*body, nn.Linear(features, draw(st.integers(1, 3)))).eval(), x
+
+
+class Residual(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(convolutional(), st.integers(0, 2**16), st.sampled_from(["ties", "real"]), st.floats(0, 1))
+def test_masks_are_those_of_the_textbook_loop_on_convolutions(made, seed, kind, share) -> None:
+    """Ties: weights of -1, 0 and 1, most of them equal; real: such that only rounding could tie them."""
+    model, x = made
+    source = torch.Generator().manual_seed(seed)
+    model = model.double()
+    for parameter in model.parameters():
+        drawn = torch.randn(parameter.shape, generator=source, dtype=torch.float64)
+        parameter.data = drawn.round().clamp(-1, 1) if kind == "ties" else drawn
+    network = trace(model, x.double())
+    total = network.initial.total
+    masks = {n: torch.rand(w.shape, generator=source) < 0.9 for n, w in network.weights.items()}
+    if share < 0.3 and all(bool(m.any()) for m in masks.values()):
+        network = Network(**{**vars(network), "initial": Masks(masks)})
+    keep = max(1, round(share * network.initial.kept))
+    assert total
+    same_up_to_ties(network, keep)
+
+
+def same_up_to_ties(network: Network, keep: int) -> None:
+    """The masks are equal; or, where rounding ordered what is equal, the scores that they exchange are equal."""
+    rounds = 4
+    wanted = textbook(network, keep, rounds)
+    found = run_synflow(network, exponential(network.initial.kept, keep, rounds))
+    assert found.targets == wanted.targets and found.kept.sum(1).tolist() == wanted.kept.sum(1).tolist()
+    differ = [r for r in range(1, rounds + 1) if wanted.masks_at(r) != found.masks_at(r)]
+    if not differ:
+        return
+    before = wanted.masks_at(differ[0] - 1)
+    probe = Probe(Problem(network, None, squared_error, 0))
+    scores = call_scorer(synflow, network, State(network.weights, before), probe)
+    exchanged = torch.cat([scores[n][wanted.masks_at(differ[0])[n] != m] for n, m in found.masks_at(differ[0]).items()])
+    torch.testing.assert_close(exchanged, exchanged[:1].expand_as(exchanged), rtol=1e-12, atol=0)
+
+
+def test_a_perceptron_at_two_compressions_over_a_hundred_rounds() -> None:
+    model, x = make("mlp", 0)
+    network = trace(model, x).to(dtype=torch.float64)
+    for compression in (10**2, 10**4):
+        same(network, round(network.initial.total / compression), 100)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)), "1: tanh is no operator that the fast path knows"),
+        (nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Linear(2, 3), nn.Flatten(), nn.Linear(6, 1)), "0"),
+    ],
+)
+def test_what_it_can_not_do_is_named_and_left_to_the_textbook_loop(model: nn.Module, said: str) -> None:
+    network = trace(model.double(), torch.ones(1, 4, dtype=torch.float64))
+    plan = exponential(network.initial.total, 3, 4)
+    with pytest.raises(NotLoweredError, match=said):
+        run_synflow(network, plan)
+    heard: list[str] = []
+    found = prune_at_best(Problem(network, None, squared_error, 0), synflow, plan, say=heard.append)
+    assert found.masks == textbook(network, 3, 4).masks
+    assert len(heard) == 1 and heard[0].startswith("the textbook loop is used") and said in heard[0]
+
+
+def test_the_best_way_is_the_fast_one_for_synflow_in_float64_alone() -> None:
+    problem = dense_problem()
+    plan = exponential(problem.network.initial.total, 5, 3)
+    heard: list[str] = []
+    assert prune_at_best(problem, magnitude, plan, say=heard.append).masks == prune(problem, magnitude, plan).masks
+    assert prune_at_best(problem, synflow, plan, say=heard.append).masks == prune(problem, synflow, plan).masks
+    assert heard == []
+    single = Problem(problem.network.to(dtype=torch.float32), None, squared_error, 0)
+    prune_at_best(single, synflow, plan, say=heard.append)
+    assert "it is for float64 on the CPU" in heard[0]
+
+
+def chain_of(depth: int, width: int) -> nn.Sequential:
+    source = torch.Generator().manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(width, width, bias=False) for _ in range(depth))).double()
+    for layer in model:
+        layer.weight.data = torch.randn(width, width, generator=source, dtype=torch.float64)
+    return model
+
+
+def test_a_network_that_overflows_float64_is_scored_as_if_it_did_not() -> None:
+    """Powers of two, layer by layer, change no mantissa: the textbook loop on such weights is the oracle."""
+    model = chain_of(420, 8)
+    deep = trace(model, torch.ones(1, 8, dtype=torch.float64))
+    assert not torch.isfinite(deep.forward({n: w.abs() for n, w in deep.weights.items()}, deep.example)).all()
+    scaled = deep.with_weights({n: w / 4 for n, w in deep.weights.items()})
+    keep, rounds = 8_000, 5
+    wanted = textbook(scaled, keep, rounds)
+    found = run_synflow(deep, exponential(deep.initial.total, keep, rounds))
+    assert all(torch.equal(found.died[n], died) for n, died in wanted.died.items())
+    assert found.cut[0] == torch.inf  # which no float64 holds; the masks don't mind
+
+
+def test_a_schedule_that_goes_by_scores_sees_them_ascending_with_the_silent_ones() -> None:
+    problem = dense_problem()
+    network = problem.network
+    seen: list[Tensor] = []
+
+    def watching(round_: int, kept: int, alive):
+        seen.append(alive())
+        return kept // 2 if round_ < 4 else None
+
+    run_synflow(network, watching)
+    fast, seen = seen, []
+    prune(problem, synflow, watching)
+    assert len(fast) == len(seen) == 4
+    for one, other in zip(fast, seen, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
+
+
+def test_another_schedule_and_progress() -> None:
+    network = dense_problem().network
+    heard: list[tuple[int, int]] = []
+    total = network.initial.total
+    found = run_synflow(network, linear(total, 4, 5), lambda r, kept: heard.append((r, kept)))
+    assert [r for r, _ in heard] == [1, 2, 3, 4, 5] and heard[-1][1] == 4 == found.masks.kept
+
+
+@pytest.mark.parametrize("kind", ["real", "a few values", "wide", "mostly zeros"])
+def test_the_threshold_of_many_scores_is_that_of_sorting_them(kind: str) -> None:
+    """More than are sorted at once: a sample brackets it."""
+    source = np.random.default_rng(0)
+    drawn = source.random(3 * MANY)
+    scores = {
+        "real": drawn,
+        "a few values": np.ceil(4 * drawn),
+        "wide": np.exp(200 * (drawn - 0.5)),
+        "mostly zeros": np.where(drawn < 0.6, 0.0, drawn),
+    }[kind]
+    layers = np.split(scores, [MANY, MANY + 7])
+    positive = int((scores > 0).sum())
+    descending = np.sort(scores)[::-1]
+    for k in (1, 2, positive // 50, positive // 2, positive - positive // 50, positive - 1, positive):
+        threshold, ties = _threshold(layers, k, positive)
+        assert threshold == descending[k - 1]
+        assert ties == k - int((scores > threshold).sum())
