@@ -135,7 +135,7 @@ class _Lowering:
             stride, padding, dilation = (_per_axis(node, i, axes, d) for i, d in ((3, 1), (4, 0), (5, 1)))
             table, grid = before.windows(kernel, stride, padding, dilation)
         laid = weight.reshape(groups, outputs // groups, inputs * len(table))
-        step = Weighted(node.name, (name,), laid, np.empty_like(laid), table, before.classes, self.root(name) == INPUT)
+        step = Weighted(node.name, (name,), laid, np.empty_like(laid), table, before.classes, name == INPUT)
         self.steps.append(step)
         self._made(node.name, Places(outputs, grid, table.shape[1]))
 

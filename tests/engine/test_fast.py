@@ -145,6 +145,24 @@ def same_up_to_ties(network: Network, keep: int) -> None:
     torch.testing.assert_close(exchanged, exchanged[:1].expand_as(exchanged), rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(Residual(nn.Conv2d(3, 3, 3, padding=1)), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(64, 2)),
+        nn.Sequential(nn.MaxPool2d(2), Residual(Residual(nn.Conv2d(3, 3, 1))), nn.Flatten(), nn.Linear(27, 2)),
+        nn.Sequential(nn.Flatten(), Residual(nn.Linear(108, 108)), nn.ReLU(), nn.Linear(108, 3)),
+    ],
+    ids=["a sum with the input", "nested sums", "features"],
+)
+def test_what_the_input_is_joined_with_passes_its_slope_on(model: nn.Module) -> None:
+    source = torch.Generator().manual_seed(0)
+    for parameter in model.double().parameters():
+        parameter.data = torch.randn(parameter.shape, generator=source, dtype=torch.float64)
+    network = trace(model, torch.ones(1, 3, 6, 6, dtype=torch.float64))
+    for keep in (network.initial.total // 3, 5):
+        same(network, keep, 6)
+
+
 def test_a_perceptron_at_two_compressions_over_a_hundred_rounds() -> None:
     model, x = make("mlp", 0)
     network = trace(model, x).to(dtype=torch.float64)

@@ -45,7 +45,8 @@ SHOWN = [
     ("repeated_runs", f"{PICKS}:unseeded_choice", "dense, integer", "synflow", "data"),
     ("usable_runs", f"{SCORES}:only_unpruned", "dense, integer", "synflow", "a run"),
     ("purity", f"{SCORES}:mutating", "dense, integer", "synflow", "data"),
-    ("neuron_conservation", "magnitude", "residual, integer", "synflow", "data"),  # branches are no layer of torch's
+    ("neuron_conservation", "magnitude", "residual, integer", "synflow", "an equation"),  # a class for the branches
+    ("neuron_conservation_by_degree", "magnitude", "power, integer", "synflow", "an equation"),  # and for relu^2
 ]
 
 

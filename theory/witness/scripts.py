@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from textwrap import fill
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pruning.masks import Tensors
 from pruning.pruner import Pruner
@@ -18,6 +18,7 @@ from theory.laws.runs import maximal_critical_compression, safe_rounds
 from theory.networks.spec import NetSpec
 from theory.verdict import Witness
 from theory.witness.recorded import Shown, Sum, shown
+from theory.witness.written import Written, written
 
 LONGEST = 30  # lines of a script
 PROMISE = "exit status 1 while it does."  # which tells a script from any other file
@@ -41,12 +42,12 @@ BY_STATE = {"determinism"}  # asks from random states that nobody sets, which tw
 def script(witness: Witness, law: Law, pruner: Pruner, reference: str) -> str:
     """A Python file that shows a witness: exit status 1 while the pruner, named by `reference`, still fails.
 
-    Where the network is one that torch's own layers make, and the failure an equation between scores or a run, it says
+    Where the network can be written in torch's words, and the failure an equation between scores or a run, it says
     so in torch's words; else it holds the witness as data, and runs it as `prunelaws repro` does.
     """
     head = _head(witness, law)
     spec = NetSpec.from_json(witness.spec)
-    module = _module(spec)
+    module = written(spec)
     body: list[str] | None = None
     if module is not None and law is maximal_critical_compression:
         body = _collapse(spec, module, reference)
@@ -85,22 +86,7 @@ def _fields(witness: Witness) -> dict[str, object]:
     return {name: value for name, value in vars(witness).items() if name != "law"}
 
 
-# networks in torch's own words
-
-
-def _module(spec: NetSpec) -> str | None:
-    """The network as an expression of torch's layers; None where it holds others, or parameters by other names."""
-    made = [layer.module() for layer in spec.shape.layers]
-    if not all(type(m).__module__.startswith("torch.nn.modules") for m in made):
-        return None
-    net = nn.Sequential(*made)
-    texts = [f"nn.{m!r}" for m in made]
-    if any(repr(eval(text, {"nn": nn})) != repr(m) for text, m in zip(texts, made, strict=True)):
-        return None
-    shapes = {n: tuple(t.shape) for n, t in net.state_dict().items()}
-    if shapes != spec.shape.parameters():
-        return None
-    return f"nn.Sequential({', '.join(texts)})"
+# numbers
 
 
 def _literal(tensor: Tensor) -> str:
@@ -113,10 +99,11 @@ def _dict(tensors: Tensors) -> str:
     return "{" + ", ".join(f"{n!r}: {_literal(t)}" for n, t in tensors.items()) + "}"
 
 
-def _imports(reference: str, more: str) -> list[str]:
+def _imports(reference: str, more: str, module: Written) -> list[str]:
     names = ", ".join(sorted(["load_pruner", *more.split()]))
     imports = ["import torch", "from torch import nn", "", f"from prunelaws import {names}", ""]
-    return [*imports, "torch.set_default_dtype(torch.float64)", f"pruner = {_loaded(reference)}"]
+    classes = [*module.classes, ""] if module.classes else []
+    return [*imports, *classes, "torch.set_default_dtype(torch.float64)", f"pruner = {_loaded(reference)}"]
 
 
 def _loaded(reference: str) -> str:
@@ -142,10 +129,10 @@ def _data(spec: NetSpec) -> str:
 # an equation between scores
 
 
-def _equation(spec: NetSpec, module: str, found: Shown, reference: str) -> list[str] | None:
+def _equation(spec: NetSpec, module: Written, found: Shown, reference: str) -> list[str] | None:
     used = sorted({which for side in (found.left, found.right) for which, _, _ in side.terms})
     current: tuple[Tensor, Tensor | None] = _batch(spec)
-    lines = [*_imports(reference, "problem scores"), f"net = {module}", _data(spec)]
+    lines = [*_imports(reference, "problem scores", module), f"net = {module.text}", _data(spec)]
     for which in used:
         answer = found.answers[which]
         if answer.batch is not None and not _same(answer.batch, current):
@@ -208,13 +195,13 @@ def _index(entry: int, score: Tensor) -> str:
 # a run
 
 
-def _collapse(spec: NetSpec, module: str, reference: str) -> list[str]:
+def _collapse(spec: NetSpec, module: Written, reference: str) -> list[str]:
     """A run to one weight per layer, and whether what is left passes anything on."""
     total, layers = sum(math.prod(spec.shape.parameters()[n]) for n in spec.values), len(spec.values)
     state = {n: torch.tensor(v, dtype=torch.float64) for n, v in spec.values.items()}
     return [
-        *_imports(reference, "exponential problem prune"),
-        f"net = {module}",
+        *_imports(reference, "exponential problem prune", module),
+        f"net = {module.text}",
         f"weights = {_dict(state)}",
         "net.load_state_dict(weights)",
         _data(spec),
@@ -226,14 +213,14 @@ def _collapse(spec: NetSpec, module: str, reference: str) -> list[str]:
     ]
 
 
-def _run(spec: NetSpec, module: str, law: Law, pruner: Pruner, reference: str) -> list[str]:
+def _run(spec: NetSpec, module: Written, law: Law, pruner: Pruner, reference: str) -> list[str]:
     case = Case.under(pruner, spec.batch())
     plans = ", ".join(f"({plan.keep}, {plan.rounds})" for plan in case.plans)
     told, wrong = RUNS[law.name]
     state = {n: torch.tensor(v, dtype=torch.float64) for n, v in spec.values.items()}
     return [
-        *_imports(reference, "exponential problem prune"),
-        f"net = {module}",
+        *_imports(reference, "exponential problem prune", module),
+        f"net = {module.text}",
         f"net.load_state_dict({_dict(state)})",
         _data(spec),
         "failed = False",
