@@ -21,10 +21,9 @@ from theory.subjects import Subjected
 from theory.traits import Trait
 from theory.verdict import Outcome, Verdict, Witness
 from theory.witness.files import Corpus
-from theory.witness.minimise import minimise
+from theory.witness.minimise import TRIES, minimise
 
 KNOWN = "networks known to break it"
-TRIES = {True: 500, False: 250}  # to make a failure smaller: of what the subject is held to, and of what it is not
 SINGLE_PROBLEMS = 1  # of each shape, for laws that take problems one by one
 
 
@@ -225,7 +224,7 @@ def _witness(law: Law, case: Case, failure: Failure) -> Witness | None:
         first,
         lambda spec: _failure(law, spec, case.subject, generic) is not None,
         whole_numbers=not generic,
-        tries=TRIES[law.claim is None or law.claim in case.subject.claims],
+        tries=TRIES if law.claim is None or law.claim in case.subject.claims else TRIES // 2,  # contrast is no failure
     )
     again = NetSpec.from_json(json.loads(json.dumps(small.to_json())))
     confirmed = _failure(law, again, case.subject, generic)

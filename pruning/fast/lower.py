@@ -40,6 +40,9 @@ def lower(network: Network, weights: dict[str, Array]) -> Lowered:
     for node in network.graph.nodes:
         made.take(node)
     output = made.name(network.graph.output)
+    read = {output, *(name for step in made.steps for name in step.reads)}
+    for idle in [step.name for step in made.steps if step.name not in read]:
+        raise NotLoweredError(f"{idle} is read by nothing")
     places = made.places[output]
     counts = np.bincount(places.grid.ravel(), minlength=places.classes).astype(np.float64)
     ends = np.repeat(counts[None], places.channels, 0)
@@ -70,6 +73,8 @@ class _Lowering:
 
     def take(self, node: Node) -> None:
         """Lower one operator."""
+        plain = node.kind in _SAME or node.kind == "add" or not node.kwargs
+        self.need(node, plain, "has arguments by name")
         if node.name in self.edges:
             self._weighted(node, self.edges[node.name])
         elif node.kind in _SAME:
@@ -187,9 +192,9 @@ class _Lowering:
         stride, padding = (_per_axis(node, i, axes, d) for i, d in ((2, kernel), (3, 0)))
         self.need(node, not _argument(node, 4, False), "rounds its size up")
         self.need(node, bool(_argument(node, 5, True)) or not any(padding), "counts without its padding")
-        divisor = _argument(node, 6, None) or int(np.prod(kernel))
+        self.need(node, _argument(node, 6, None) is None, "has a divisor of its own")
         table, grid = before.windows(kernel, stride, padding, [1] * axes)
-        mixture = _mixture(list(table.T), before.classes, [int(str(divisor))] * table.shape[1])
+        mixture = _mixture(list(table.T), before.classes, [len(table)] * table.shape[1])
         self._mixed(node, name, mixture, Places(before.channels, grid, table.shape[1]))
 
     def adaptive(self, node: Node) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pruning.fast.lower import Lowered, lower
 from pruning.fast.steps import Array, Flat, Weighted
@@ -31,7 +33,7 @@ def run_synflow(network: Network, schedule: Schedule, on_round: Callable[[int, i
     left = network.initial.kept
     for round_ in range(1, MAX_ROUNDS + 1):
         total, power = run.score()
-        target = schedule(round_, left, lambda p=power: torch.from_numpy(_times_power(run.survivors.scores(), p)))  # type: ignore[misc]
+        target = schedule(round_, left, partial(_alive, run, power))
         if target is None:
             break
         if not any(layer.scores.any() for layer in run.survivors.layers):
@@ -60,6 +62,10 @@ def run_synflow(network: Network, schedule: Schedule, on_round: Callable[[int, i
         },
         calls={},
     )
+
+
+def _alive(run: FastRun, power: int) -> Tensor:
+    return torch.from_numpy(_times_power(run.survivors.scores(), power))
 
 
 def _times_power(numbers: float | Array, power: int) -> Array:
@@ -149,15 +155,12 @@ class FastRun:
 def _cuts(lowered: Lowered) -> set[str]:
     """The values that every path passes: after each of them nothing that was made before is read."""
     last = {name: i for i, step in enumerate(lowered.steps) for name in step.reads}
-    found = set()
+    found, reach = set(), last[INPUT]
     for i, step in enumerate(lowered.steps):
-        if all(at <= i for name, at in last.items() if name != step.name and _made_before(lowered, name, i)):
+        if reach <= i:
             found.add(step.name)
+        reach = max(reach, last.get(step.name, i))
     return found - {lowered.output}
-
-
-def _made_before(lowered: Lowered, name: str, i: int) -> bool:
-    return name == INPUT or any(step.name == name for step in lowered.steps[:i])
 
 
 def _exponent(values: Array) -> int:

@@ -61,8 +61,8 @@ class Survivors:
     def _among_ties(self, layer: Weighted, below: NDArray[np.bool_], threshold: float, room: int) -> int:
         """Mark what is tied and comes too late; returns how many of the layer's ties are kept."""
         tied = np.flatnonzero(layer.scores == threshold)
-        below.ravel()[tied[max(room, 0) :]] = True
-        return min(len(tied), max(room, 0))
+        below.ravel()[tied[room:]] = True
+        return min(len(tied), room)
 
     def _fell(self, i: int, where: NDArray[np.intp], round_: int) -> float:
         """Prune the entries `where` of a layer; returns the sum of their scores."""
@@ -102,11 +102,11 @@ def _bracketed(scores: Sequence[Array], k: int, positive: int) -> tuple[int, Arr
     step = max(1, positive // SAMPLE) | 1
     sample = np.concatenate([s.ravel()[::step] for s in scores])
     sample = np.sort(sample[sample > 0])
+    if not len(sample):
+        return None  # the step misses all that score
     share = 1 - k / positive
     width = SPREAD * math.sqrt(len(sample) * share * (1 - share)) + SPREAD
-    low, high = (int(share * len(sample) + sign * width) for sign in (-1, 1))
-    if low < 0 or high >= len(sample):
-        low, high = max(low, 0), min(high, len(sample) - 1)
+    low, high = (min(max(int(share * len(sample) + sign * width), 0), len(sample) - 1) for sign in (-1, 1))
     least = np.nextafter(0.0, 1.0)  # what scores nothing is below any bracket
     floor, ceiling = (sample[low] if low else least), (sample[high] if high < len(sample) - 1 else math.inf)
     above = sum(int(np.count_nonzero(s > ceiling)) for s in scores)

@@ -163,6 +163,16 @@ def test_what_the_input_is_joined_with_passes_its_slope_on(model: nn.Module) -> 
         same(network, keep, 6)
 
 
+def test_a_deep_chain_has_a_cut_behind_every_layer_and_a_sum_has_none_within() -> None:
+    chain = FastRun(trace(chain_of(5, 2), torch.ones(1, 2, dtype=torch.float64)))
+    assert len(chain.cuts) == 4
+    inner = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    whole = nn.Sequential(nn.Linear(2, 2, bias=False), Residual(inner), nn.Linear(2, 1, bias=False)).double()
+    joined = FastRun(trace(whole, torch.ones(1, 2, dtype=torch.float64)))
+    names = [step.name for step in joined.lowered.steps]
+    assert joined.cuts == {names[0], names[3]}
+
+
 def test_a_perceptron_at_two_compressions_over_a_hundred_rounds() -> None:
     model, x = make("mlp", 0)
     network = trace(model, x).to(dtype=torch.float64)
@@ -246,7 +256,7 @@ def test_another_schedule_and_progress() -> None:
     assert [r for r, _ in heard] == [1, 2, 3, 4, 5] and heard[-1][1] == 4 == found.masks.kept
 
 
-@pytest.mark.parametrize("kind", ["real", "a few values", "wide", "mostly zeros"])
+@pytest.mark.parametrize("kind", ["real", "a few values", "wide", "mostly zeros", "beside the sample"])
 def test_the_threshold_of_many_scores_is_that_of_sorting_them(kind: str) -> None:
     """More than are sorted at once: a sample brackets it."""
     source = np.random.default_rng(0)
@@ -256,8 +266,13 @@ def test_the_threshold_of_many_scores_is_that_of_sorting_them(kind: str) -> None
         "a few values": np.ceil(4 * drawn),
         "wide": np.exp(200 * (drawn - 0.5)),
         "mostly zeros": np.where(drawn < 0.6, 0.0, drawn),
+        "beside the sample": drawn,
     }[kind]
     layers = np.split(scores, [MANY, MANY + 7])
+    if kind == "beside the sample":  # nothing scores where a sample would look
+        for layer in layers:
+            for step in (13, 15, 17, 19, 21, 23):
+                layer[::step] = 0
     positive = int((scores > 0).sum())
     descending = np.sort(scores)[::-1]
     for k in (1, 2, positive // 50, positive // 2, positive - positive // 50, positive - 1, positive):

@@ -16,10 +16,11 @@ from theory.networks.spec import NetSpec
 
 Breaks = Callable[[NetSpec], bool]
 
+TRIES = 500  # problems that are tried at most: built-in pruners need 206, a slow one took minutes over 1,205
 RUNS = 5  # where fewer units are kept, the first few runs of them are tried: some break the law and some don't
 
 
-def minimise(spec: NetSpec, breaks: Breaks, *, whole_numbers: bool, tries: int = 500) -> NetSpec:
+def minimise(spec: NetSpec, breaks: Breaks, *, whole_numbers: bool, tries: int = TRIES) -> NetSpec:
     """The smallest problem found from `spec` by steps that keep `breaks` true, in so many tries.
 
     Steps: one sample, fewer layers and branches, fewer units (half of them, then one by one), no biases,
