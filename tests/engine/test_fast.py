@@ -28,6 +28,7 @@ from pruning.schedule import exponential, linear
 from pruning.trace import trace
 from theory.networks import built_in as families
 from theory.networks.family import examples
+from theory.numerics import unit_roundoff
 
 
 def textbook(network: Network, keep: int, rounds: int) -> Trace:
@@ -43,10 +44,11 @@ def same(network: Network, keep: int, rounds: int) -> None:
         assert torch.equal(found.died[name], died), name
     assert torch.equal(found.kept, wanted.kept)
     assert (found.targets, found.flat, found.revived) == (wanted.targets, wanted.flat, wanted.revived)
-    torch.testing.assert_close(found.mass, wanted.mass, rtol=1e-9, atol=0)
-    torch.testing.assert_close(found.cut, wanted.cut, rtol=1e-9, atol=0)
+    torch.testing.assert_close(found.mass, wanted.mass, rtol=HALF, atol=0)
+    torch.testing.assert_close(found.cut, wanted.cut, rtol=HALF, atol=0)
 
 
+HALF = unit_roundoff(torch.float64) ** 0.5  # half of the digits: sums in another order agree in more
 LOWERED = ["dense, integer", "conv, integer", "residual, integer", "linear, integer", "kinked"]
 
 
@@ -142,7 +144,7 @@ def same_up_to_ties(network: Network, keep: int) -> None:
     probe = Probe(Problem(network, None, squared_error, 0))
     scores = call_scorer(synflow, network, State(network.weights, before), probe)
     exchanged = torch.cat([scores[n][wanted.masks_at(differ[0])[n] != m] for n, m in found.masks_at(differ[0]).items()])
-    torch.testing.assert_close(exchanged, exchanged[:1].expand_as(exchanged), rtol=1e-12, atol=0)
+    torch.testing.assert_close(exchanged, exchanged[:1].expand_as(exchanged), rtol=HALF, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ def test_a_schedule_that_goes_by_scores_sees_them_ascending_with_the_silent_ones
     prune(problem, synflow, watching)
     assert len(fast) == len(seen) == 4
     for one, other in zip(fast, seen, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-12, atol=0)
+        torch.testing.assert_close(one, other, rtol=HALF, atol=0)
 
 
 def test_another_schedule_and_progress() -> None:
