@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pruning.fast.places import Indices, Places, beside
-from pruning.fast.steps import Array, Flat, Highest, Mixed, Scaled, Step, Summed, Weighted
+from pruning.fast.steps import Flat, Highest, Mixed, Scaled, Step, Summed, Weighted
+from pruning.fast.store import Array, Store
 from pruning.graph import INPUT, Edge, Node, Param, Value
 from pruning.network import Network
 
@@ -129,6 +130,7 @@ class _Lowering:
         bias = [p for p in node.parameters() if p != edge.weight]
         self.need(node, all(self._is_zero(p) for p in bias), "keeps a bias without data")
         weight = self.weights[edge.weight]
+        self.need(node, weight.size > 0, "has no weights")
         outputs, inputs, *kernel = weight.shape
         groups = edge.groups
         if node.kind == "linear":
@@ -140,7 +142,7 @@ class _Lowering:
             stride, padding, dilation = (_per_axis(node, i, axes, d) for i, d in ((3, 1), (4, 0), (5, 1)))
             table, grid = before.windows(kernel, stride, padding, dilation)
         laid = weight.reshape(groups, outputs // groups, inputs * len(table))
-        step = Weighted(node.name, (name,), laid, np.empty_like(laid), table, before.classes, name == INPUT)
+        step = Weighted(node.name, (name,), Store(laid), groups, table, before.classes, name == INPUT)
         self.steps.append(step)
         self._made(node.name, Places(outputs, grid, table.shape[1]))
 

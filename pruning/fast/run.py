@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pruning.fast.lower import Lowered, lower
-from pruning.fast.steps import Array, Flat, Weighted
+from pruning.fast.steps import Flat, Weighted
+from pruning.fast.store import Array
 from pruning.fast.survivors import Survivors
 from pruning.graph import INPUT
 from pruning.network import Network, check_finite
 from pruning.rounds import MAX_ROUNDS, Trace
 from pruning.schedule import Schedule
 
-SHRUNK = 0.8  # of the weights at the last time: from there on dead channels are looked for again
+SHRUNK = 0.8  # of the weights at the last time: from there on dead channels are looked for; of the arrays: and dropped
 
 
 def run_synflow(network: Network, schedule: Schedule, on_round: Callable[[int, int], None] | None = None) -> Trace:
@@ -36,9 +37,10 @@ def run_synflow(network: Network, schedule: Schedule, on_round: Callable[[int, i
         target = schedule(round_, left, partial(_alive, run, power))
         if target is None:
             break
-        if not any(layer.scores.any() for layer in run.survivors.layers):
+        mass, silent = run.survivors.keep(target, round_)
+        if silent:
             flat.append(round_)
-        masses.append(float(_times_power(run.survivors.keep(target, round_), power)))
+        masses.append(float(_times_power(mass, power)))
         cuts.append(float(_times_power(total, power)))
         targets.append(target)
         kept.append(run.survivors.kept())
@@ -80,13 +82,15 @@ class FastRun:
     def __init__(self, network: Network) -> None:
         """Raises NotLoweredError where the fast path can't do it."""
         masks = {n: m.cpu().numpy() for n, m in network.initial.items()}
-        sizes = {n: w.detach().cpu().double().abs().contiguous().numpy() * masks[n] for n, w in network.weights.items()}
+        sizes = {n: w.detach().cpu().double().abs().contiguous().numpy() for n, w in network.weights.items()}
+        for n, size in sizes.items():
+            size *= masks[n]
         self.lowered = lower(network, sizes)
         steps = {s.name: s for s in self.lowered.steps if isinstance(s, Weighted)}
         of_weight = {e.weight: steps[e.node.name] for e in network.graph.edges}
         self.survivors = Survivors(
             layers=[of_weight[n] for n in network.weights],
-            died=[np.where(masks[n].ravel(), 0, -1).astype(np.int16) for n in network.weights],
+            died=[masks[n].ravel() - np.int16(1) for n in network.weights],
             mute=[np.flatnonzero((sizes[n] == 0) & masks[n]) for n in network.weights],
         )
         self.ends = self.lowered.ends
@@ -95,7 +99,7 @@ class FastRun:
         self.looked_at = sum(self.survivors.kept())
 
     def score(self) -> tuple[float, int]:
-        """Fill in every layer's scores; returns R, and the power of two that it and the scores are to be times."""
+        """Flow forward and back, for scores to be had; returns R, and the power of two that it and they are times."""
         values: dict[str, Array] = {INPUT: np.ones((self.channels[INPUT], 1))}
         powers: dict[str, int] = {}
         for step in self.lowered.steps:
@@ -123,8 +127,10 @@ class FastRun:
         self.looked_at = kept
         alive = self._alive()
         live = {name: np.flatnonzero(alive[root]) for name, root in self.lowered.joined.items()}
-        if all(len(live[n]) == self.channels[n] for n in live):
-            return
+        weighted = [step for step in self.lowered.steps if isinstance(step, Weighted)]
+        cells = sum(len(live[s.name]) * len(live[s.reads[0]]) * len(s.table) // s.groups for s in weighted)
+        if cells > SHRUNK * sum(s.store.cells for s in weighted):
+            return  # not worth the copies
         for step in self.lowered.steps:
             step.keep(live)
         self.ends = self.ends[live[self.lowered.output]]
@@ -139,9 +145,9 @@ class FastRun:
                 if step.groups > 1:
                     into[:] = onto[:] = True
                     continue
-                there = step.weights[0] != 0
-                onto |= there.any(1)
-                into |= there.any(0).reshape(len(into), -1).any(1)
+                rows, columns = step.store.alive()
+                onto |= rows
+                into |= columns.reshape(len(into), -1).any(1)
         for step in self.lowered.steps:
             if isinstance(step, Flat):
                 read = np.zeros(step.channels, dtype=bool)

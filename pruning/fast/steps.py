@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pruning.fast.places import Indices, collector
+from pruning.fast.store import Array, Judged, Store
 
-Array = NDArray[np.float64]
 Live = Mapping[str, Indices]  # per value, the channels that are kept of it
 
 
@@ -37,32 +36,25 @@ class Step(Protocol):
 
 @dataclass
 class Weighted:
-    """A linear or convolution layer: weights (groups, outputs, inputs * taps) against columns of its input.
+    """A linear or convolution layer: its weights against columns of its input, (groups, inputs * taps, classes).
 
-    weights, scores: the layer's own arrays, of the live channels alone once some are dropped; index: where in the
-    layer each of these weights lies, None while all are there. first: whether it reads the network's input, whose slope
-    nobody asks for. table: (taps, classes).
+    first: whether it reads the network's input, whose slope nobody asks for. table: (taps, classes).
     """
 
     name: str
     reads: tuple[str, ...]
-    weights: Array
-    scores: Array
+    store: Store
+    groups: int
     table: Indices
     classes: int
     first: bool
-    index: Indices | None = None
     columns: Array = field(init=False)
+    slopes: Array = field(init=False)
 
     def __post_init__(self) -> None:
         taps, made = self.table.shape
         self._plain = taps == 1 and made == self.classes and bool((self.table[0] == np.arange(made)).all())
         self._order, self._starts, self._classes = collector(self.table.ravel(), self.classes)
-
-    @property
-    def groups(self) -> int:
-        """How many parts of the channels are read apart."""
-        return len(self.weights)
 
     def forward(self, values: Mapping[str, Array]) -> Array:
         """(inputs, classes) -> (outputs, classes)."""
@@ -71,17 +63,14 @@ class Weighted:
             bordered = np.concatenate([value, np.zeros((len(value), 1))], 1)
             value = bordered[:, self.table]
         self.columns = value.reshape(self.groups, -1, self.table.shape[1])
-        made: Array = np.matmul(self.weights, self.columns)
-        return made.reshape(-1, self.table.shape[1])
+        return self.store.forward(self.columns).reshape(-1, self.table.shape[1])
 
     def backward(self, slope: Array) -> tuple[Array, ...]:
-        """Fills in the scores, and gives the slope of the input."""
-        slopes = slope.reshape(self.groups, -1, slope.shape[1])
-        np.matmul(slopes, self.columns.transpose(0, 2, 1), out=self.scores)
-        self.scores *= self.weights
+        """The slope of the input; what it was given is held for the scores."""
+        self.slopes = slope.reshape(self.groups, -1, slope.shape[1])
         if self.first:
             return (np.zeros((0, 0)),)
-        by_column = np.matmul(self.weights.transpose(0, 2, 1), slopes)
+        by_column = self.store.backward(self.slopes)
         if self._plain:
             return (by_column.reshape(-1, slope.shape[1]),)
         taps, made = self.table.shape
@@ -90,20 +79,19 @@ class Weighted:
         found[:, self._classes] = np.add.reduceat(spread, self._starts, axis=1)
         return (found,)
 
+    def judge(self, floor: float, ceiling: float) -> Judged:
+        """The scores beside a bracket."""
+        return self.store.judge(self.columns, self.slopes, floor, ceiling)
+
+    def sample(self, step: int) -> Array:
+        """About one of `step` scores."""
+        return self.store.sample(self.columns, self.slopes, step)
+
     def keep(self, live: Live) -> None:
         """The rows and columns of live channels; a grouped layer's channels are never dropped."""
-        if self.groups > 1:
-            return
-        taps = len(self.table)
-        rows, inputs = live[self.name], live[self.reads[0]]
-        columns = (inputs[:, None] * taps + np.arange(taps)).ravel()
-        if self.index is None:
-            height, width = self.weights.shape[1:]
-            self.index = np.arange(height * width, dtype=np.int32 if height * width < 2**31 else np.int64)[None]
-            self.index = self.index.reshape(1, height, width)
-        chosen = np.ix_(np.zeros(1, dtype=np.intp), rows, columns)
-        self.weights, self.index = self.weights[chosen], self.index[chosen]
-        self.scores = np.empty_like(self.weights)
+        if self.groups == 1:
+            inputs, taps = live[self.reads[0]], len(self.table)
+            self.store.keep(live[self.name], (inputs[:, None] * taps + np.arange(taps)).ravel())
 
 
 @dataclass

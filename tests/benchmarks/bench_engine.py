@@ -46,14 +46,11 @@ class Masked(nn.Module):
 
 def masked(model: nn.Module) -> list[Masked]:
     """The model's layers, each put into a masked one in its place."""
-    found = []
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, (nn.Linear, nn.Conv2d)) and not isinstance(parent, Masked):
-                wrapped = Masked(child)
-                setattr(parent, name, wrapped)
-                found.append(wrapped)
-    return found
+                setattr(parent, name, Masked(child))
+    return [m for m in model.modules() if isinstance(m, Masked)]
 
 
 def published(model: nn.Module, x: Tensor, keep: int, rounds: int) -> list[Tensor]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from problems import dense_problem
 from torch import Tensor, nn
 
@@ -15,7 +16,9 @@ from pruning.engine import prune
 from pruning.fast.best import prune_at_best
 from pruning.fast.lower import NotLoweredError
 from pruning.fast.run import FastRun, run_synflow
-from pruning.fast.survivors import MANY, _threshold
+from pruning.fast.steps import Weighted
+from pruning.fast.store import Store
+from pruning.fast.survivors import MANY, SAMPLE, Survivors
 from pruning.masks import Masks
 from pruning.models import make
 from pruning.network import Network
@@ -259,10 +262,9 @@ def test_another_schedule_and_progress() -> None:
 
 
 @pytest.mark.parametrize("kind", ["real", "a few values", "wide", "mostly zeros", "beside the sample"])
-def test_the_threshold_of_many_scores_is_that_of_sorting_them(kind: str) -> None:
-    """More than are sorted at once: a sample brackets it."""
-    source = np.random.default_rng(0)
-    drawn = source.random(3 * MANY)
+def test_the_highest_of_many_scores_are_those_of_sorting_them(kind: str) -> None:
+    """More than are sorted at once: a sample brackets the threshold. Weights stand for scores: what flows is 1."""
+    drawn = np.random.default_rng(0).random(3 * MANY)
     scores = {
         "real": drawn,
         "a few values": np.ceil(4 * drawn),
@@ -270,14 +272,26 @@ def test_the_threshold_of_many_scores_is_that_of_sorting_them(kind: str) -> None
         "mostly zeros": np.where(drawn < 0.6, 0.0, drawn),
         "beside the sample": drawn,
     }[kind]
-    layers = np.split(scores, [MANY, MANY + 7])
     if kind == "beside the sample":  # nothing scores where a sample would look
-        for layer in layers:
-            for step in (13, 15, 17, 19, 21, 23):
-                layer[::step] = 0
+        for layer in np.split(scores, [MANY, MANY + 7]):
+            layer[:: 3 * MANY // SAMPLE + 1] = 0
+    ranked = np.argsort(-scores, kind="stable")
     positive = int((scores > 0).sum())
-    descending = np.sort(scores)[::-1]
-    for k in (1, 2, positive // 50, positive // 2, positive - positive // 50, positive - 1, positive):
-        threshold, ties = _threshold(layers, k, positive)
-        assert threshold == descending[k - 1]
-        assert ties == k - int((scores > threshold).sum())
+    for k in (0, 1, 2, positive // 50, positive // 2, positive - positive // 50, positive - 1, positive, positive + 9):
+        survivors = weighing(np.split(scores, [MANY, MANY + 7]))
+        mass, silent = survivors.keep(k, 1)
+        assert not silent and sum(survivors.kept()) == min(k, len(scores))
+        fell = np.concatenate(survivors.died) == 1
+        assert np.array_equal(np.flatnonzero(fell), np.sort(ranked[k:]))
+        assert mass == pytest.approx(scores[fell].sum())
+
+
+def weighing(scores: list[NDArray[np.float64]]) -> Survivors:
+    """Survivors whose weights are their scores; zeros are weights too."""
+    layers = []
+    for flat in scores:
+        layer = Weighted("layer", ("x",), Store(flat.copy()[None, None]), 1, np.zeros((1, 1), np.intp), 1, True)
+        layer.columns, layer.slopes = np.ones((1, len(flat), 1)), np.ones((1, 1, 1))
+        layers.append(layer)
+    died = [np.zeros(len(flat), np.int16) for flat in scores]
+    return Survivors(layers, died, [np.flatnonzero(flat == 0) for flat in scores])

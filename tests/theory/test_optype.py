@@ -261,25 +261,19 @@ CASES: dict[str, tuple[Function, tuple[int, ...], float | None, bool, bool]] = {
 PESSIMISTIC = {
     "where, by a fixed limit": "monotone",  # a choice by values is judged without looking at what is chosen
 }
-FOUND = {name: measured(function, shape) for name, (function, shape, *_) in CASES.items()}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_type_is_the_one_that_numbers_show(name):
-    _, shape, degree, monotone, convex = CASES[name]
-    at = FOUND[name].at
+def test_what_the_rules_say_is_what_is_so_and_what_numbers_show(name):
+    function, shape, degree, monotone, convex = CASES[name]
+    found = measured(function, shape)
     powers = (-2, -1, -0.5, 0, 0.5, 1, 2, 3)
-    assert [d for d in powers if is_homogeneous(at, shape, d)] == ([] if degree is None else [degree])
-    assert (is_monotone(at, shape), is_convex(at, shape)) == (monotone, convex)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_what_the_rules_say_is_what_is_so(name):
-    *_, degree, monotone, convex = CASES[name]
-    found, pessimistic = FOUND[name].type, PESSIMISTIC.get(name)
-    assert found.degree == degree
-    assert found.monotone == (monotone and pessimistic != "monotone")
-    assert found.convex == (convex and pessimistic != "convex")
+    assert [d for d in powers if is_homogeneous(found.at, shape, d)] == ([] if degree is None else [degree])
+    assert (is_monotone(found.at, shape), is_convex(found.at, shape)) == (monotone, convex)
+    pessimistic = PESSIMISTIC.get(name)
+    assert found.type.degree == degree
+    assert found.type.monotone == (monotone and pessimistic != "monotone")
+    assert found.type.convex == (convex and pessimistic != "convex")
 
 
 def entering_head(function: Function, shape: tuple[int, ...] = F) -> OpType:
