@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from pruning.fast.places import Indices, Places, beside
-from pruning.fast.steps import Flat, Highest, Mixed, Scaled, Step, Summed, Weighted
+from pruning.fast.fold import View, folded
+from pruning.fast.links import Links
+from pruning.fast.places import Bins, Indices, Places, Windows, beside
+from pruning.fast.steps import Flat, Highest, Lowered, Mixed, Scaled, Step, Summed, Weighted
 from pruning.fast.store import Array, Store
 from pruning.graph import INPUT, Edge, Node, Param, Value
 from pruning.network import Network
@@ -16,20 +17,6 @@ from pruning.network import Network
 
 class NotLoweredError(Exception):
     """The network holds what the fast path can't do; the message says what and where."""
-
-
-@dataclass(frozen=True)
-class Lowered:
-    """Steps in order; joined: per value the first of the values that have its channels; ends: R's slope at the output.
-
-    channels: of each value that a step makes, and of the input.
-    """
-
-    steps: list[Step]
-    channels: dict[str, int]
-    joined: dict[str, str]
-    output: str
-    ends: Array
 
 
 def lower(network: Network, weights: dict[str, Array]) -> Lowered:
@@ -47,7 +34,8 @@ def lower(network: Network, weights: dict[str, Array]) -> Lowered:
     places = made.places[output]
     counts = np.bincount(places.grid.ravel(), minlength=places.classes).astype(np.float64)
     ends = np.repeat(counts[None], places.channels, 0)
-    return Lowered(made.steps, {n: p.channels for n, p in made.places.items()}, made.joined, output, ends)
+    found = Lowered(made.steps, {n: p.channels for n, p in made.places.items()}, made.joined, output, ends)
+    return folded(found, made.views, made.places)
 
 
 # what changes no nonnegative number
@@ -58,6 +46,7 @@ class _Lowering:
     def __init__(self, network: Network, weights: dict[str, Array]) -> None:
         self.network, self.weights = network, weights
         self.steps: list[Step] = []
+        self.views: dict[str, View | None] = {}
         self.places: dict[str, Places] = {}
         self.joined: dict[str, str] = {}
         self.names: dict[str, str] = {}
@@ -66,7 +55,7 @@ class _Lowering:
         if len(self.edges) < len(graph.edges) or len({e.weight for e in graph.edges}) < len(graph.edges):
             raise NotLoweredError("a weight is used more than once, or an operator has two")
         _, channels, *positions = network.example.shape
-        self._made(INPUT, Places.alike(channels, positions))
+        self._known(INPUT, Places.alike(channels, positions))
 
     def name(self, value: str) -> str:
         """The value that it is another name of."""
@@ -94,11 +83,17 @@ class _Lowering:
         if not met:
             self.refuse(node, why)
 
-    def _made(self, name: str, places: Places, like: Iterable[str] = ()) -> None:
+    def _made(self, step: Step, places: Places, view: View | None, like: Iterable[str] = ()) -> None:
+        """A step is the next; like: the values that have its channels."""
+        self.steps.append(step)
+        self.views[step.name] = view
+        self._known(step.name, places)
+        for other in like:
+            self._join(other, step.name)
+
+    def _known(self, name: str, places: Places) -> None:
         self.places[name] = places
         self.joined[name] = name
-        for other in like:
-            self._join(other, name)
 
     def _join(self, one: str, other: str) -> None:
         first, second = self.root(one), self.root(other)
@@ -135,16 +130,15 @@ class _Lowering:
         groups = edge.groups
         if node.kind == "linear":
             self.need(node, before.grid.shape == (), "is applied to each of several places")
-            table, grid = np.zeros((1, 1), dtype=np.intp), before.grid
+            windows, table, grid = Windows((), (), (), ()), np.zeros((1, 1), dtype=np.intp), before.grid
         else:
             axes = len(kernel)
             self.need(node, len(before.grid.shape) == axes, "has other axes than its input")
-            stride, padding, dilation = (_per_axis(node, i, axes, d) for i, d in ((3, 1), (4, 0), (5, 1)))
-            table, grid = before.windows(kernel, stride, padding, dilation)
-        laid = weight.reshape(groups, outputs // groups, inputs * len(table))
-        step = Weighted(node.name, (name,), Store(laid), groups, table, before.classes, name == INPUT)
-        self.steps.append(step)
-        self._made(node.name, Places(outputs, grid, table.shape[1]))
+            windows = Windows(kernel, *(_per_axis(node, i, axes, d) for i, d in ((3, 1), (4, 0), (5, 1))))
+            table, grid = before.seen(windows)
+        store = Store(weight.reshape(groups, outputs // groups, inputs * windows.taps))
+        step = Weighted(node.name, (name,), store, groups, Links.seen(table, before.classes), name == INPUT)
+        self._made(step, Places(outputs, grid, table.shape[1]), _through(windows, before))
 
     def _is_zero(self, parameter: str) -> bool:
         found = self.network.neutral.get(parameter)
@@ -155,8 +149,7 @@ class _Lowering:
         name, before = self._source(node)
         factors = self._constant(node, before)
         self.need(node, bool((factors >= 0).all()), "multiplies by a negative number")
-        self.steps.append(Scaled(node.name, (name,), factors))
-        self._made(node.name, before, [name])
+        self._made(Scaled(node.name, (name,), factors), before, View(lambda grid, _: grid[None]), [name])
 
     def added(self, node: Node) -> None:
         """A sum of values, or a shift that is 0 without data."""
@@ -170,9 +163,9 @@ class _Lowering:
         self.need(node, one.channels == other.channels, "adds values of other channels")
         self.need(node, one.grid.shape == other.grid.shape, "adds values of other places")
         tables, grid = beside(one, other)
-        classes = (one.classes, other.classes)
-        self.steps.append(Summed(node.name, tuple(values), (tables[0], tables[1]), classes))
-        self._made(node.name, Places(one.channels, grid, tables.shape[1]), values)
+        links = [Links.seen(t[None], p.classes) for t, p in zip(tables, (one, other), strict=True)]
+        places = Places(one.channels, grid, tables.shape[1])
+        self._made(Summed(node.name, tuple(values), tuple(links)), places, View(lambda grid, _: grid[None]), values)
         return None
 
     def highest(self, node: Node) -> None:
@@ -180,35 +173,37 @@ class _Lowering:
         name, before = self._source(node)
         axes = len(before.grid.shape)
         kernel = _per_axis(node, 1, axes, None)
-        stride, padding, dilation = (_per_axis(node, i, axes, d) for i, d in ((2, kernel), (3, 0), (4, 1)))
+        windows = Windows(kernel, *(_per_axis(node, i, axes, d) for i, d in ((2, kernel), (3, 0), (4, 1))))
         self.need(node, not _argument(node, 5, False), "rounds its size up")
-        table, grid = before.windows(kernel, stride, padding, dilation)
-        self.steps.append(Highest(node.name, (name,), table, before.classes))
-        self._made(node.name, Places(before.channels, grid, table.shape[1]), [name])
+        table, grid = before.seen(windows)
+        places = Places(before.channels, grid, table.shape[1])
+        self._made(Highest(node.name, (name,), table, before.classes), places, None, [name])
 
     def averaged(self, node: Node) -> None:
         """An average pool."""
         name, before = self._source(node)
         axes = len(before.grid.shape)
         kernel = _per_axis(node, 1, axes, None)
-        stride, padding = (_per_axis(node, i, axes, d) for i, d in ((2, kernel), (3, 0)))
+        windows = Windows(kernel, _per_axis(node, 2, axes, kernel), _per_axis(node, 3, axes, 0), [1] * axes)
         self.need(node, not _argument(node, 4, False), "rounds its size up")
-        self.need(node, bool(_argument(node, 5, True)) or not any(padding), "counts without its padding")
+        self.need(node, bool(_argument(node, 5, True)) or not any(windows.padding), "counts without its padding")
         self.need(node, _argument(node, 6, None) is None, "has a divisor of its own")
-        table, grid = before.windows(kernel, stride, padding, [1] * axes)
+        table, grid = before.seen(windows)
         mixture = _mixture(list(table.T), before.classes, [len(table)] * table.shape[1])
-        self._mixed(node, name, mixture, Places(before.channels, grid, table.shape[1]))
+        places = Places(before.channels, grid, table.shape[1])
+        through = _through(windows, before)
+        view = View(lambda *seen: np.sort(through.seers(*seen), 0), [windows.taps])  # by which tap makes no difference
+        self._made(Mixed(node.name, (name,), mixture), places, view, [name])
 
     def adaptive(self, node: Node) -> None:
         """An adaptive average pool."""
         name, before = self._source(node)
-        bins, grid = before.bins(_per_axis(node, 1, len(before.grid.shape), None))
-        mixture = _mixture(bins, before.classes, [len(b) for b in bins])
-        self._mixed(node, name, mixture, Places(before.channels, grid, len(bins)))
-
-    def _mixed(self, node: Node, name: str, mixture: Array, places: Places) -> None:
-        self.steps.append(Mixed(node.name, (name,), mixture))
-        self._made(node.name, places, [name])
+        bins = Bins(_per_axis(node, 1, len(before.grid.shape), None))
+        covered, grid = before.bins(bins)
+        mixture = _mixture(covered, before.classes, [len(c) for c in covered])
+        sizes = [before.grid[cut].size for cut in bins.cuts(before.grid.shape)]
+        places = Places(before.channels, grid, len(covered))
+        self._made(Mixed(node.name, (name,), mixture), places, _through(bins, before, sizes), [name])
 
     def flat(self, node: Node) -> None:
         """Channels and places as features."""
@@ -219,8 +214,9 @@ class _Lowering:
         if before.grid.shape == ():
             return self._alias(node)
         features = np.arange(before.channels * before.grid.size)
-        self.steps.append(Flat(node.name, (name,), before.grid, before.classes, features, before.channels))
-        self._made(node.name, Places(len(features), np.zeros((), dtype=np.intp), 1))
+        step = Flat(node.name, (name,), before.grid, before.classes, features, before.channels)
+        view = View(lambda grid, _: grid.reshape(1, *before.grid.shape)) if before.grid.size == 1 else None
+        self._made(step, Places(len(features), np.zeros((), dtype=np.intp), 1), view)
         return None
 
     def _constant(self, node: Node, places: Places) -> Array:
@@ -235,6 +231,10 @@ class _Lowering:
         )
         self.need(node, per_channel, "multiplies by a constant that is not one for each channel")
         return found.detach().double().cpu().numpy().reshape(-1, 1).copy()
+
+
+def _through(windows: Windows | Bins, before: Places, sizes: Sequence[int] = (1,)) -> View:
+    return View(lambda grid, nobody: windows.seers(grid, nobody, before.grid.shape), sizes)
 
 
 def _mixture(covered: Sequence[Indices], classes: int, sizes: Sequence[int]) -> Array:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pruning.fast.lower import Lowered, lower
+from pruning.fast.lower import lower
 from pruning.fast.steps import Flat, Weighted
 from pruning.fast.store import Array
 from pruning.fast.survivors import Survivors
@@ -83,19 +83,21 @@ class FastRun:
         """Raises NotLoweredError where the fast path can't do it."""
         masks = {n: m.cpu().numpy() for n, m in network.initial.items()}
         sizes = {n: w.detach().cpu().double().abs().contiguous().numpy() for n, w in network.weights.items()}
+        mute = {n: np.flatnonzero((sizes[n] == 0) & masks[n]) for n in sizes}
         for n, size in sizes.items():
-            size *= masks[n]
+            if not masks[n].all():
+                size *= masks[n]
         self.lowered = lower(network, sizes)
-        steps = {s.name: s for s in self.lowered.steps if isinstance(s, Weighted)}
+        steps = {s.name: s for s in self.lowered.weighted}
         of_weight = {e.weight: steps[e.node.name] for e in network.graph.edges}
         self.survivors = Survivors(
             layers=[of_weight[n] for n in network.weights],
             died=[masks[n].ravel() - np.int16(1) for n in network.weights],
-            mute=[np.flatnonzero((sizes[n] == 0) & masks[n]) for n in network.weights],
+            mute=list(mute.values()),
         )
         self.ends = self.lowered.ends
         self.channels = dict(self.lowered.channels)
-        self.cuts = _cuts(self.lowered)
+        self.cuts = self.lowered.cuts
         self.looked_at = sum(self.survivors.kept())
 
     def score(self) -> tuple[float, int]:
@@ -127,8 +129,8 @@ class FastRun:
         self.looked_at = kept
         alive = self._alive()
         live = {name: np.flatnonzero(alive[root]) for name, root in self.lowered.joined.items()}
-        weighted = [step for step in self.lowered.steps if isinstance(step, Weighted)]
-        cells = sum(len(live[s.name]) * len(live[s.reads[0]]) * len(s.table) // s.groups for s in weighted)
+        weighted = self.lowered.weighted
+        cells = sum(len(live[s.name]) * len(live[s.reads[0]]) * s.links.taps // s.groups for s in weighted)
         if cells > SHRUNK * sum(s.store.cells for s in weighted):
             return  # not worth the copies
         for step in self.lowered.steps:
@@ -156,17 +158,6 @@ class FastRun:
         for one in alive.values():
             one[:1] = True  # no value is empty
         return alive
-
-
-def _cuts(lowered: Lowered) -> set[str]:
-    """The values that every path passes: after each of them nothing that was made before is read."""
-    last = {name: i for i, step in enumerate(lowered.steps) for name in step.reads}
-    found, reach = set(), last[INPUT]
-    for i, step in enumerate(lowered.steps):
-        if reach <= i:
-            found.add(step.name)
-        reach = max(reach, last.get(step.name, i))
-    return found - {lowered.output}
 
 
 def _exponent(values: Array) -> int:

@@ -12,8 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
-from pruning.fast.places import Indices, collector
-from pruning.fast.store import Array, Judged, Store
+from pruning.fast.links import Links
+from pruning.fast.places import Indices
+from pruning.fast.store import Array, Store
+from pruning.graph import INPUT
 
 Live = Mapping[str, Indices]  # per value, the channels that are kept of it
 
@@ -38,50 +40,38 @@ class Step(Protocol):
 class Weighted:
     """A linear or convolution layer: its weights against columns of its input, (groups, inputs * taps, classes).
 
-    first: whether it reads the network's input, whose slope nobody asks for. table: (taps, classes).
+    first: whether it reads the network's input, whose slope nobody asks for.
     """
 
     name: str
     reads: tuple[str, ...]
     store: Store
     groups: int
-    table: Indices
-    classes: int
+    links: Links
     first: bool
     columns: Array = field(init=False)
     slopes: Array = field(init=False)
 
-    def __post_init__(self) -> None:
-        taps, made = self.table.shape
-        self._plain = taps == 1 and made == self.classes and bool((self.table[0] == np.arange(made)).all())
-        self._order, self._starts, self._classes = collector(self.table.ravel(), self.classes)
+    @property
+    def classes(self) -> int:
+        """Of what it makes."""
+        return self.links.columns // self.links.taps
 
     def forward(self, values: Mapping[str, Array]) -> Array:
         """(inputs, classes) -> (outputs, classes)."""
-        value = values[self.reads[0]]
-        if not self._plain:
-            bordered = np.concatenate([value, np.zeros((len(value), 1))], 1)
-            value = bordered[:, self.table]
-        self.columns = value.reshape(self.groups, -1, self.table.shape[1])
-        return self.store.forward(self.columns).reshape(-1, self.table.shape[1])
+        self.columns = self.links.forward(values[self.reads[0]]).reshape(self.groups, -1, self.classes)
+        return self.store.forward(self.columns).reshape(-1, self.classes)
 
     def backward(self, slope: Array) -> tuple[Array, ...]:
         """The slope of the input; what it was given is held for the scores."""
-        self.slopes = slope.reshape(self.groups, -1, slope.shape[1])
+        self.slopes = slope.reshape(self.groups, -1, self.classes)
         if self.first:
             return (np.zeros((0, 0)),)
-        by_column = self.store.backward(self.slopes)
-        if self._plain:
-            return (by_column.reshape(-1, slope.shape[1]),)
-        taps, made = self.table.shape
-        spread = by_column.reshape(-1, taps * made)[:, self._order]
-        found = np.zeros((len(spread), self.classes))
-        found[:, self._classes] = np.add.reduceat(spread, self._starts, axis=1)
-        return (found,)
+        return (self.links.backward(self.store.backward(self.slopes).reshape(-1, self.links.columns)),)
 
-    def judge(self, floor: float, ceiling: float) -> Judged:
-        """The scores beside a bracket."""
-        return self.store.judge(self.columns, self.slopes, floor, ceiling)
+    def lowest(self, ceiling: float) -> tuple[Indices, Array]:
+        """Where the scores of what is left are up to a ceiling, and these; where ascends."""
+        return self.store.lowest(self.columns, self.slopes, ceiling)
 
     def sample(self, step: int) -> Array:
         """About one of `step` scores."""
@@ -90,7 +80,7 @@ class Weighted:
     def keep(self, live: Live) -> None:
         """The rows and columns of live channels; a grouped layer's channels are never dropped."""
         if self.groups == 1:
-            inputs, taps = live[self.reads[0]], len(self.table)
+            inputs, taps = live[self.reads[0]], self.links.taps
             self.store.keep(live[self.name], (inputs[:, None] * taps + np.arange(taps)).ravel())
 
 
@@ -168,31 +158,22 @@ class Mixed:
 
 @dataclass
 class Summed:
-    """Values added place by place; tables: per value its class at each class of the sum."""
+    """Values added place by place; links: per value its classes in those of the sum."""
 
     name: str
     reads: tuple[str, ...]
-    tables: tuple[Indices, ...]
-    classes: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        self._collectors = [collector(t, n) for t, n in zip(self.tables, self.classes, strict=True)]
+    links: tuple[Links, ...]
 
     def forward(self, values: Mapping[str, Array]) -> Array:
         """The sum."""
-        first, *others = (values[n][:, t] for n, t in zip(self.reads, self.tables, strict=True))
+        first, *others = (links.forward(values[n]) for n, links in zip(self.reads, self.links, strict=True))
         for other in others:
             first = first + other
         return first
 
     def backward(self, slope: Array) -> tuple[Array, ...]:
-        """The slope goes to each, collected by its classes."""
-        found = []
-        for (order, starts, which), count in zip(self._collectors, self.classes, strict=True):
-            collected = np.zeros((len(slope), count))
-            collected[:, which] = np.add.reduceat(slope[:, order], starts, axis=1)
-            found.append(collected)
-        return tuple(found)
+        """The slope goes to each."""
+        return tuple(links.backward(slope) for links in self.links)
 
     def keep(self, live: Live) -> None:
         """All channels alike."""
@@ -230,3 +211,33 @@ class Flat:
         own = live[self.name]
         self.channel, self._class = place[self.channel[own]], self._class[own]
         self.channels = len(left)
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """Steps in order; joined: per value the first of the values that have its channels; ends: R's slope at the output.
+
+    channels: of each value that a step makes, and of the input.
+    """
+
+    steps: list[Step]
+    channels: dict[str, int]
+    joined: dict[str, str]
+    output: str
+    ends: Array
+
+    @property
+    def weighted(self) -> list[Weighted]:
+        """The layers."""
+        return [step for step in self.steps if isinstance(step, Weighted)]
+
+    @property
+    def cuts(self) -> set[str]:
+        """The values that every path passes: after each of them nothing that was made before is read."""
+        last = {name: i for i, step in enumerate(self.steps) for name in step.reads}
+        found, reach = set(), last[INPUT]
+        for i, step in enumerate(self.steps):
+            if reach <= i:
+                found.add(step.name)
+            reach = max(reach, last.get(step.name, i))
+        return found - {self.output}

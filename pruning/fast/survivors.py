@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from pruning.fast.places import Indices
 from pruning.fast.steps import Weighted
-from pruning.fast.store import Array, Judged
+from pruning.fast.store import Array
 
 MANY = 2**18  # weights from which on a sample brackets the threshold first
 SAMPLE = 2**14
 SPREAD = 6.0  # standard deviations of the sample's rank that a bracket spans
-LEAST = float(np.nextafter(0.0, 1.0))  # what scores nothing is below it
 
 
 @dataclass
@@ -37,34 +36,33 @@ class Survivors:
 
     def scores(self) -> Array:
         """The scores of all that is left, ascending."""
-        alive = np.concatenate([np.zeros(0), *(found.scores for found in self._judged(LEAST, math.inf))])
-        return np.concatenate([np.zeros(sum(self.kept()) - len(alive)), np.sort(alive)])
+        alive = np.sort(np.concatenate([scores for _, scores in self._lowest(math.inf)]))
+        return np.concatenate([np.zeros(sum(map(len, self.mute))), alive])
 
     def keep(self, k: int, round_: int) -> tuple[float, bool]:
         """Keep the k highest scores, of equal ones the earlier.
 
         Returns the sum of the scores that fall, and whether all that is left scored nothing.
         """
-        floor, ceiling = self._bracket(k)
-        judged = self._judged(floor, ceiling)
-        positive, above = sum(found.positive for found in judged), sum(found.above for found in judged)
+        left = sum(layer.store.left for layer in self.layers)
+        floor, ceiling = self._bracket(k, left)
+        lowest = self._lowest(ceiling)
+        positive = left - sum(len(scores) - int(np.count_nonzero(scores)) for _, scores in lowest)
         if k >= positive:
             if k < sum(self.kept()):
-                silent = judged if floor == LEAST else self._judged(LEAST, LEAST)
-                self._keep_all_that_score(k - positive, round_, [found.below for found in silent])
+                self._keep_all_that_score(k - positive, round_, [where[scores == 0] for where, scores in lowest])
             return 0.0, positive == 0
-        if not above <= k <= above + sum(len(found.within) for found in judged):
-            above, judged = 0, self._judged(LEAST, math.inf)  # the sample deceived
-        return self._keep_above(k - above, round_, judged), False
+        if left - k > sum(len(scores) for _, scores in lowest):
+            lowest = self._lowest(math.inf)  # the sample deceived
+        return self._drop(left - k, round_, lowest, floor), False
 
-    def _judged(self, floor: float, ceiling: float) -> list[Judged]:
-        return [layer.judge(floor, ceiling) for layer in self.layers]
+    def _lowest(self, ceiling: float) -> list[tuple[Indices, Array]]:
+        return [layer.lowest(ceiling) for layer in self.layers]
 
-    def _bracket(self, k: int) -> tuple[float, float]:
+    def _bracket(self, k: int, left: int) -> tuple[float, float]:
         """Two scores with the k-th highest between them, very likely: by a sample, where there are many."""
-        left = sum(layer.store.left for layer in self.layers)
         if left <= MANY or k >= left:
-            return LEAST, math.inf
+            return 0.0, math.inf
         step = left // SAMPLE
         while any(math.gcd(step, layer.store.width) > 1 for layer in self.layers):
             step += 1  # else it sees the same taps and channels over and over
@@ -72,25 +70,29 @@ class Survivors:
         share = 1 - k / left
         width = SPREAD * math.sqrt(len(sample) * share * (1 - share)) + SPREAD
         low, high = (math.floor(share * len(sample) + sign * width) for sign in (-1, 1))
-        floor = float(sample[low]) if 0 <= low < len(sample) else LEAST
-        ceiling = float(sample[high]) if high < len(sample) else math.inf
-        return max(floor, LEAST), max(ceiling, LEAST)
+        floor = float(sample[low]) if 0 <= low < len(sample) else 0.0
+        return floor, float(sample[high]) if high < len(sample) else math.inf
 
-    def _keep_above(self, k: int, round_: int, judged: list[Judged]) -> float:
-        """Of the scores within, keep the k highest; all that is below falls, and what is silent."""
-        among = np.concatenate([found.scores for found in judged])
-        rank = len(among) - k
-        threshold = float(np.partition(among, rank)[rank]) if k else math.inf
-        ties = k - int(np.count_nonzero(among > threshold))
+    def _drop(self, count: int, round_: int, lowest: list[tuple[Indices, Array]], floor: float) -> float:
+        """Prune the `count` lowest of these, of equal ones the later, and what is silent; returns the sum of scores.
+
+        floor: what the highest of them is not below, likely.
+        """
+        total = sum(len(scores) for _, scores in lowest)
+        among = np.concatenate([scores[scores >= floor] for _, scores in lowest])
+        if count < total - len(among):
+            among = np.concatenate([scores for _, scores in lowest])
+        rank = count - (total - len(among))  # so many of these fall
+        threshold = float(np.partition(among, rank)[rank]) if rank < len(among) else math.inf
+        ties = len(among) - rank - int(np.count_nonzero(among > threshold))  # so many of the equal ones stay
         mass = 0.0
-        for i, found in enumerate(judged):
-            falls = found.scores < threshold
-            tied = np.flatnonzero(found.scores == threshold)
+        for i, (where, scores) in enumerate(lowest):
+            falls = scores < threshold
+            tied = np.flatnonzero(scores == threshold)
             falls[tied[ties:]] = True
             ties -= min(len(tied), ties)
-            mass += found.mass + float(found.scores[falls].sum())
-            self._fell(i, found.below, round_)
-            self._fell(i, found.within[falls], round_)
+            mass += float(scores[falls].sum())
+            self._fell(i, where[falls], round_)
         for died, mute in zip(self.died, self.mute, strict=True):
             died[mute] = round_
         self.mute = [m[:0] for m in self.mute]

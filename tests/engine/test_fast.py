@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pruning.answers import call_scorer
 from pruning.engine import prune
 from pruning.fast.best import prune_at_best
+from pruning.fast.links import Links
 from pruning.fast.lower import NotLoweredError
 from pruning.fast.run import FastRun, run_synflow
 from pruning.fast.steps import Weighted
@@ -73,12 +74,16 @@ def test_masks_are_those_of_the_textbook_loop_on_random_networks(family: str) ->
 
 
 @st.composite
-def convolutional(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
-    """Convolutions with strides, padding, dilation and groups, pools, norms and residual sums, then a classifier."""
+def convolutional(draw: st.DrawFn, pooled: bool = False) -> tuple[nn.Module, Tensor]:
+    """Convolutions with strides, padding, dilation and groups, pools, norms and residual sums, then a classifier.
+
+    pooled: without a max-pool, and with an average over all places before the classifier.
+    """
     channels, size = draw(st.sampled_from([2, 4])), draw(st.integers(5, 9))
     layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1)]
     for _ in range(draw(st.integers(0, 3))):
-        kind = draw(st.sampled_from(["conv", "grouped", "max", "average", "norm", "residual", "dilated"]))
+        kinds = ["conv", "grouped", "average", "norm", "residual", "dilated", "branches"]
+        kind = draw(st.sampled_from(kinds if pooled else [*kinds, "max"]))
         if kind == "conv":
             stride, padding = draw(st.integers(1, 2)), draw(st.integers(0, 2))
             layers.append(nn.Conv2d(channels, channels, 3, stride, padding, bias=draw(st.booleans())))
@@ -92,10 +97,13 @@ def convolutional(draw: st.DrawFn) -> tuple[nn.Module, Tensor]:
             layers.append(nn.AvgPool2d(2, draw(st.integers(1, 2)), draw(st.integers(0, 1))))
         elif kind == "norm":
             layers.append(nn.BatchNorm2d(channels))
+        elif kind == "branches":
+            layers.append(Branches(channels, draw(st.integers(1, 2))))
         else:
             layers.append(Residual(nn.Conv2d(channels, channels, 3, padding=1)))
         layers.append(nn.ReLU())
-    layers.append(draw(st.sampled_from([nn.Identity(), nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d((2, 3))])))
+    tails = [nn.AdaptiveAvgPool2d(1)] if pooled else [nn.Identity(), nn.AdaptiveAvgPool2d((2, 3))]
+    layers.append(draw(st.sampled_from(tails)))
     body = nn.Sequential(*layers, nn.Flatten()).eval()
     x = torch.ones(2, 3, size, size + 1)
     try:
@@ -114,8 +122,21 @@ class Residual(nn.Module):
         return x + self.inner(x)
 
 
+class Branches(nn.Module):
+    """Three readers of one value: a norm with a convolution, a strided one, and the sum that joins these."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+        self.wide = nn.Conv2d(channels, channels, 3, stride, 1)
+        self.short = nn.Conv2d(channels, channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.wide(self.norm(x).relu()) + self.short(x)
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(convolutional(), st.integers(0, 2**16), st.sampled_from(["ties", "real"]), st.floats(0, 1))
+@given(st.booleans().flatmap(convolutional), st.integers(0, 2**16), st.sampled_from(["ties", "real"]), st.floats(0, 1))
 def test_masks_are_those_of_the_textbook_loop_on_convolutions(made, seed, kind, share) -> None:
     """Ties: weights of -1, 0 and 1, most of them equal; real: such that only rounding could tie them."""
     model, x = made
@@ -132,6 +153,28 @@ def test_masks_are_those_of_the_textbook_loop_on_convolutions(made, seed, kind, 
     keep = max(1, round(share * network.initial.kept))
     assert total
     same_up_to_ties(network, keep)
+
+
+def conv(inputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, 4, 3, stride, padding=1)
+
+
+@pytest.mark.parametrize(
+    ("layers", "classes"),
+    [
+        ([conv(3), nn.ReLU(), conv(4), nn.AdaptiveAvgPool2d(1)], [9, 1, 1]),  # by values 9, 25, 1
+        ([conv(3), nn.ReLU(), conv(4, 2), nn.ReLU(), conv(4), nn.AdaptiveAvgPool2d(1)], [9, 9, 1, 1]),
+        ([conv(3), nn.MaxPool2d(2), conv(4), conv(4), nn.AvgPool2d(4)], [9, 9, 1, 1]),
+    ],
+    ids=["an average over all", "strides", "behind a max-pool"],
+)
+def test_behind_the_last_max_pool_layers_see_sums_over_places_of_equal_slopes(
+    layers: list[nn.Module], classes: list[int]
+) -> None:
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, 2)).double()
+    network = trace(model, torch.ones(1, 3, 8, 8, dtype=torch.float64))
+    assert [layer.classes for layer in FastRun(network).lowered.weighted] == classes
+    same(network, network.initial.total // 4, 5)
 
 
 def same_up_to_ties(network: Network, keep: int) -> None:
@@ -286,11 +329,14 @@ def test_the_highest_of_many_scores_are_those_of_sorting_them(kind: str) -> None
         assert mass == pytest.approx(scores[fell].sum())
 
 
+LINKS = Links.seen(np.zeros((1, 1), np.intp), 1)
+
+
 def weighing(scores: list[NDArray[np.float64]]) -> Survivors:
     """Survivors whose weights are their scores; zeros are weights too."""
     layers = []
     for flat in scores:
-        layer = Weighted("layer", ("x",), Store(flat.copy()[None, None]), 1, np.zeros((1, 1), np.intp), 1, True)
+        layer = Weighted("layer", ("x",), Store(flat.copy()[None, None]), 1, LINKS, True)
         layer.columns, layer.slopes = np.ones((1, len(flat), 1)), np.ones((1, 1, 1))
         layers.append(layer)
     died = [np.zeros(len(flat), np.int16) for flat in scores]
