@@ -44,6 +44,10 @@ class Judgement:
     gain: float | None = None
     unseen: str | None = None
     failures: list[Failure] = field(default_factory=list)
+    broken: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.broken = torch.zeros_like(self.live)
 
     @property
     def worst(self) -> Failure | None:
@@ -201,6 +205,7 @@ def _count(balances: Balances, checked: Tensor, exact: Tensor, grade: Grade, res
 def _fail(balances: Balances, broken: Tensor, result: Judgement) -> None:
     if not bool(broken.any()):
         return
+    result.broken |= broken.any(1).cpu()
     share = torch.where(broken, balances.residual / balances.scale, -1)
     index, unit = divmod(int(share.argmax()), share.shape[1])
     left, right = float(balances.left[index, unit]), float(balances.right[index, unit])
