@@ -26,8 +26,8 @@ class Links:
     _back: Sums = field(init=False)
 
     def __post_init__(self) -> None:
-        self._onto = Sums(self.sources, self.targets, self.columns)
-        self._back = Sums(self.targets, self.sources, self.classes)
+        self._onto = Sums(self.sources, self.targets, self.classes, self.columns)
+        self._back = Sums(self.targets, self.sources, self.columns, self.classes)
 
     @classmethod
     def seen(cls, table: Indices, classes: int) -> Links:
@@ -54,9 +54,9 @@ class Links:
 
 
 class Sums:
-    """Sums of columns, of those that are linked to each of `count` new ones."""
+    """Sums of `given` columns, of those that are linked to each of `count` new ones."""
 
-    def __init__(self, taken: Indices, goal: Indices, count: int) -> None:
+    def __init__(self, taken: Indices, goal: Indices, given: int, count: int) -> None:
         order = np.argsort(goal, kind="stable")
         self.taken, goal, self.count = taken[order], goal[order], count
         first = np.ones(len(goal), dtype=bool)
@@ -65,10 +65,10 @@ class Sums:
         self.goal = goal[self.starts]
         self.whole = len(self.goal) == count
         self.alone = len(self.goal) == len(goal)
-        self.same = self.whole and self.alone and bool((self.taken == np.arange(count)).all())
+        self.same = given == count == len(taken) and bool((self.taken == np.arange(count)).all())
 
     def __call__(self, value: Array) -> Array:
-        """(n, columns) -> (n, count)."""
+        """(n, given) -> (n, count)."""
         if self.same:
             return value
         taken = value[:, self.taken]

@@ -155,6 +155,12 @@ def test_masks_are_those_of_the_textbook_loop_on_convolutions(made, seed, kind, 
     same_up_to_ties(network, keep)
 
 
+def test_a_stride_that_sees_the_first_classes_alone_does_not_see_the_others() -> None:
+    layers = [nn.Conv2d(3, 2, 3, padding=1), nn.Conv2d(2, 2, 1, 3), nn.Flatten(), nn.Linear(12, 1)]
+    network = trace(nn.Sequential(*layers).double(), torch.ones(1, 3, 6, 7, dtype=torch.float64))
+    same(network, network.initial.total // 2, 3)
+
+
 def conv(inputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, 4, 3, stride, padding=1)
 
