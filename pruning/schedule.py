@@ -31,6 +31,19 @@ def one_shot(total: int, keep: int, rounds: int = 1) -> Schedule:
     return _fixed([keep])
 
 
+def fixed_step(total: int, keep: int, rounds: int) -> Schedule:
+    """Keep total * 10^(-t/rounds) weights after round t, until `keep` are left: `rounds` for each factor of ten.
+
+    How far a round goes does not depend on `keep`, so that one run to the fewest serves every other number on its way:
+    `Trace.masks_at(t)` is what a run of its own would end with that keeps round(total * 10^(-t/rounds)) weights.
+    """
+    _check(total, keep, rounds)
+    plan = [total]
+    while plan[-1] > keep:
+        plan.append(max(keep, round(total * 10 ** (-len(plan) / rounds))))
+    return _fixed(plan[1:] or [keep])
+
+
 def _check(total: int, keep: int, rounds: int) -> None:
     for name, value in (("total", total), ("keep", keep), ("rounds", rounds)):
         if not isinstance(value, int):
@@ -52,4 +65,5 @@ SCHEDULES: dict[str, Callable[[int, int, int], Schedule]] = {
     "exponential": exponential,
     "linear": linear,
     "one-shot": one_shot,
+    "fixed-step": fixed_step,
 }

@@ -24,6 +24,11 @@ def planned(problem: Problem, compression: float, schedule: str, rounds: int) ->
     return SCHEDULES[schedule](initial.total, keep, rounds)
 
 
+def length(schedule: str, compression: float, rounds: int) -> int:
+    """How many rounds that is."""
+    return math.ceil(rounds * math.log10(compression)) if schedule == "fixed-step" else rounds
+
+
 def pruning_record(problem: Problem, trace: Trace) -> dict[str, Any]:
     """A pruning run as data; masses and cuts are null where they are undefined."""
     sizes = [w.numel() for w in problem.network.weights.values()]

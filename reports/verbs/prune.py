@@ -17,8 +17,15 @@ def prune(
     pruner: Annotated[str, typer.Argument(help="Built-in name, package.module:object or file.py:object.")],
     model: Annotated[str, typer.Option(help="A built-in name or module:factory.")],
     compression: Annotated[float, typer.Option(help="Weights before, over weights after: 100 keeps 1 %.")],
-    rounds: Annotated[int | None, typer.Option(help="Default: as the pruner was published.", min=1, max=32_767)] = None,
-    schedule: Annotated[str, typer.Option(help="exponential, linear or one-shot.")] = "exponential",
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            help="Default: as the pruner was published. With fixed-step, per factor of ten of compression.",
+            min=1,
+            max=32_767,
+        ),
+    ] = None,
+    schedule: Annotated[str, typer.Option(help="exponential, linear, one-shot or fixed-step.")] = "exponential",
     seed: Seed = 0,
     device: Device = "cpu",
     data: Data = None,
@@ -40,14 +47,14 @@ def prune(
     if out is not None:
         files.prepare_file(out)
     note_objections(model, problem.network)
-    live = Live()
+    live, length = Live(), pruning_run.length(schedule, compression, count)
     try:
         with live, redirect_stdout(sys.stderr):
             trace = prune_at_best(
                 problem,
                 method,
                 plan,
-                lambda r, kept: live.step(f"pruning {model}: round {r}, {kept:,} kept", r - 1, count),
+                lambda r, kept: live.step(f"pruning {model}: round {r}, {kept:,} kept", r - 1, length),
                 note,
             )
     except ScoreError as error:

@@ -28,7 +28,7 @@ from pruning.pruner import State
 from pruning.pruners.magnitude import magnitude
 from pruning.pruners.synflow import synflow
 from pruning.rounds import Trace
-from pruning.schedule import exponential, linear
+from pruning.schedule import exponential, fixed_step, linear
 from pruning.trace import trace
 from theory.networks import built_in as families
 from theory.networks.family import examples
@@ -308,6 +308,19 @@ def test_another_schedule_and_progress() -> None:
     total = network.initial.total
     found = run_synflow(network, linear(total, 4, 5), lambda r, kept: heard.append((r, kept)))
     assert [r for r, _ in heard] == [1, 2, 3, 4, 5] and heard[-1][1] == 4 == found.masks.kept
+
+
+def test_one_run_of_fixed_steps_is_a_run_of_its_own_for_each_of_25_compressions() -> None:
+    """10^0.16 to 10^4, at 25 rounds per factor of ten: mask for mask, by the fast path and by the textbook loop."""
+    model, x = make("mlp", 0)
+    network = trace(model, x).to(dtype=torch.float64)
+    counts = [round(network.initial.total * 10 ** (-4 * j / 25)) for j in range(1, 26)]
+    plans = [fixed_step(network.initial.total, keep, 25) for keep in counts]
+    shared = run_synflow(network, plans[-1])
+    assert shared.rounds == 100
+    wanted = prune(Problem(network, None, squared_error, 0), synflow, plans[-1])
+    for j, plan in enumerate(plans, 1):
+        assert shared.masks_at(4 * j) == run_synflow(network, plan).masks == wanted.masks_at(4 * j), j
 
 
 @pytest.mark.parametrize("kind", ["real", "a few values", "wide", "mostly zeros", "beside the sample"])

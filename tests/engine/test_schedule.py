@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pruning.schedule import SCHEDULES, Schedule, exponential, linear, one_shot
+from pruning.schedule import SCHEDULES, Schedule, exponential, fixed_step, linear, one_shot
 
 PLANS = st.integers(1, 10**7).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n), st.integers(1, 120)))
 
@@ -45,6 +45,15 @@ def test_one_shot_is_one_round():
     assert targets(one_shot(100, 7), 100) == [7]
     with pytest.raises(ValueError, match="a one-shot schedule has 1 round, got 2"):
         one_shot(100, 7, 2)
+
+
+@given(plan=PLANS)
+def test_a_fixed_step_goes_the_same_way_whatever_is_kept_at_its_end(plan):
+    total, keep, rounds = plan
+    found = targets(fixed_step(total, keep, rounds), total)
+    way = [round(total * 10 ** (-t / rounds)) for t in range(1, len(found) + 1)]
+    assert found[:-1] == way[:-1] and found[-1] == keep >= way[-1]
+    assert len(found) == 1 or found[-2] > keep
 
 
 def test_a_schedule_never_asks_for_more_than_is_kept_now():

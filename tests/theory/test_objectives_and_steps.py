@@ -99,9 +99,9 @@ CURVED = [
 def test_one_entry_of_a_curvature_is_missed_by_a_thousand_millionth(law, family, monkeypatch):
     # C6 measures an entry by the largest of the problem, beside which that of the first layer may be small
     share = 0.8 if law is second_order.hessian_constraint else 0.95
-    clean = [judge(law, case) for case in cases(built_in()[family], the_loss, 20, 8, seed=3)]
+    clean = [judge(law, case) for case in cases(built_in()[family], the_loss, 12, 8, seed=3)]
     monkeypatch.setattr(second_order, "hessian_times", lambda *args: _one_off(hessian_times(*args)))
-    off = [judge(law, case) for case in cases(built_in()[family], the_loss, 20, 8, seed=3)]
+    off = [judge(law, case) for case in cases(built_in()[family], the_loss, 12, 8, seed=3)]
     alive = [bool(j and j.live.any()) for j in clean]  # the cross-entropy of a single class is 0
     caught = [bool(j and j.failures) for j in off]
     print(f"{law.id} {family}: {sum(caught)} of {sum(alive)}")
