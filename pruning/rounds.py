@@ -21,7 +21,8 @@ class Trace:
     """What a pruning run did, round by round (rounds count from 1).
 
     targets: weights to keep; kept: (rounds, layers) weights kept; mass: scores removed, NaN without scores; cut:
-    the objective's R before the round, NaN without an objective; revived: pruned weights that came back;
+    the objective's R before the round, NaN without an objective; log_cut: its natural logarithm, which the fast path
+    knows where R itself ends above or below what float64 holds; revived: pruned weights that came back;
     flat: rounds in which every alive score was 0, so that only the index decided.
     died: per weight the round of its removal, 0 for a survivor, -1 if it was masked from the start.
     """
@@ -31,6 +32,7 @@ class Trace:
     kept: Tensor
     mass: Tensor
     cut: Tensor
+    log_cut: Tensor
     revived: tuple[int, ...]
     flat: tuple[int, ...]
     died: Tensors
@@ -76,7 +78,6 @@ class Log:
         probe: Probe,
     ) -> None:
         """A round: what it was asked for, its scores, and the masks after it; `state` is before it."""
-        """A round: what it was asked for, its scores, and the masks after it; `state` is before it."""
         before = state.masks
         self.targets.append(target)
         self.kept.append(torch.stack([after[n].sum() for n in before]).cpu())
@@ -88,13 +89,14 @@ class Log:
 
     def trace(self, network: Network, died: Tensors, calls: dict[str, int]) -> Trace:
         """All of them; died: per weight the round of its removal."""
-        """All of them; died: per weight the round of its removal."""
+        cut = torch.stack(self.cut).double() if self.cut else torch.empty(0, dtype=torch.float64)
         return Trace(
             layers=tuple(network.weights),
             targets=tuple(self.targets),
             kept=torch.stack(self.kept) if self.kept else torch.empty(0, len(network.weights), dtype=torch.int64),
             mass=torch.stack(self.mass).double() if self.mass else torch.empty(0, dtype=torch.float64),
-            cut=torch.stack(self.cut).double() if self.cut else torch.empty(0, dtype=torch.float64),
+            cut=cut,
+            log_cut=cut.log(),
             revived=tuple(int(r) for r in self.revived),
             flat=tuple(i + 1 for i, f in enumerate(self.flat) if f),
             died=died,

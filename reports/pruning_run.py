@@ -30,7 +30,7 @@ def length(schedule: str, compression: float, rounds: int) -> int:
 
 
 def pruning_record(problem: Problem, trace: Trace) -> dict[str, Any]:
-    """A pruning run as data; masses and cuts are null where they are undefined."""
+    """A pruning run as data; masses and cuts are null where they are undefined or overflow, logarithms where R is 0."""
     sizes = [w.numel() for w in problem.network.weights.values()]
     final = trace.kept[-1].tolist()
     return {
@@ -40,9 +40,20 @@ def pruning_record(problem: Problem, trace: Trace) -> dict[str, Any]:
             {"name": n, "size": size, "kept": kept} for n, size, kept in zip(trace.layers, sizes, final, strict=True)
         ],
         "rounds": [
-            {"target": target, "kept": int(row.sum()), "pruned_mass": _number(mass), "cut_mass": _number(cut)}
-            for target, row, mass, cut in zip(
-                trace.targets, trace.kept, trace.mass.tolist(), trace.cut.tolist(), strict=True
+            {
+                "target": target,
+                "kept": int(row.sum()),
+                "pruned_mass": _number(mass),
+                "cut_mass": _number(cut),
+                "log_cut_mass": _number(log),
+            }
+            for target, row, mass, cut, log in zip(
+                trace.targets,
+                trace.kept,
+                trace.mass.tolist(),
+                trace.cut.tolist(),
+                trace.log_cut.tolist(),
+                strict=True,
             )
         ],
     }

@@ -30,7 +30,8 @@ def run_synflow(network: Network, schedule: Schedule, on_round: Callable[[int, i
     """
     check_finite(network.weights)
     run = FastRun(network)
-    targets, kept, masses, cuts, flat = list[int](), list[list[int]](), list[float](), list[float](), list[int]()
+    targets, kept, flat = list[int](), list[list[int]](), list[int]()
+    masses, cuts, logs = list[float](), list[float](), list[float]()
     left = network.initial.kept
     for round_ in range(1, MAX_ROUNDS + 1):
         total, power = run.score()
@@ -42,6 +43,7 @@ def run_synflow(network: Network, schedule: Schedule, on_round: Callable[[int, i
             flat.append(round_)
         masses.append(float(_times_power(mass, power)))
         cuts.append(float(_times_power(total, power)))
+        logs.append(math.log(total) + power * math.log(2) if total > 0 else -math.inf)
         targets.append(target)
         kept.append(run.survivors.kept())
         left = sum(kept[-1])
@@ -56,6 +58,7 @@ def run_synflow(network: Network, schedule: Schedule, on_round: Callable[[int, i
         kept=torch.tensor(kept, dtype=torch.int64).reshape(len(kept), len(network.weights)),
         mass=torch.tensor(masses, dtype=torch.float64),
         cut=torch.tensor(cuts, dtype=torch.float64),
+        log_cut=torch.tensor(logs, dtype=torch.float64),
         revived=(0,) * len(targets),
         flat=tuple(flat),
         died={

@@ -1,6 +1,7 @@
 """The other verbs: prune, list, explain, repro."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ def test_prune_prints_what_was_kept_round_by_round(run: Run) -> None:
     assert sum(layer["kept"] for layer in result["layers"]) == 7
     assert [r["kept"] for r in result["rounds"]] == [r["target"] for r in result["rounds"]]
     assert all(r["pruned_mass"] < r["cut_mass"] for r in result["rounds"])
+    assert all(r["log_cut_mass"] == pytest.approx(math.log(r["cut_mass"])) for r in result["rounds"])
 
 
 def test_prune_has_no_cut_mass_without_an_objective(run: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,7 @@ def same(network: Network, keep: int, rounds: int) -> None:
     assert (found.targets, found.flat, found.revived) == (wanted.targets, wanted.flat, wanted.revived)
     torch.testing.assert_close(found.mass, wanted.mass, rtol=HALF, atol=0)
     torch.testing.assert_close(found.cut, wanted.cut, rtol=HALF, atol=0)
+    torch.testing.assert_close(found.log_cut, wanted.log_cut, rtol=0, atol=HALF)
 
 
 HALF = unit_roundoff(torch.float64) ** 0.5  # half of the digits: sums in another order agree in more
@@ -283,6 +286,7 @@ def test_a_network_that_overflows_float64_is_scored_as_if_it_did_not() -> None:
     found = run_synflow(deep, exponential(deep.initial.total, keep, rounds))
     assert all(torch.equal(found.died[n], died) for n, died in wanted.died.items())
     assert found.cut[0] == torch.inf  # which no float64 holds; the masks don't mind
+    torch.testing.assert_close(found.log_cut, wanted.log_cut + len(deep.weights) * math.log(4), rtol=HALF, atol=0)
 
 
 def test_a_schedule_that_goes_by_scores_sees_them_ascending_with_the_silent_ones() -> None:
