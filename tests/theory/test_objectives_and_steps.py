@@ -45,7 +45,7 @@ def test_no_false_alarm(name):
     law, checked, gains, margins = LAWS[name], 0, [], []
     for family in built_in().values():
         alone = cases(family, correct(law), 2, 1, seed=8)
-        for case in (*cases(family, correct(law), 4, 30, seed=5), *alone):
+        for case in (*cases(family, correct(law), 3, 40, seed=5), *alone):
             if out_of_scope(law, case) is not None or (found := judge(law, case)) is None:
                 continue
             assert not found.failures, (family.name, case.batch.shape, found.gain, found.worst)
