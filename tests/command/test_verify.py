@@ -10,7 +10,7 @@ from conftest import Run
 from reports.failure import rerun
 from reports.record import from_json
 
-QUICK = ("--examples", "8")
+QUICK = ("--examples", "4")
 
 
 def test_a_claim_that_is_broken_is_refuted_in_four_lines(run: Run) -> None:

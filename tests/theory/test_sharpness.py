@@ -71,10 +71,11 @@ def with_scores(case: Case, scores) -> Case:
 @pytest.mark.parametrize("pruner", CORRECT, ids=lambda p: p.name)
 @pytest.mark.parametrize("family", [f for f in BOUNDED if f.generic], ids=lambda f: f.name)
 def test_four_bounds_too_much_is_caught_in_every_unit(family, pruner):
+    """Of the first sixteen of each network."""
     tried = 0
     for case in cases(family, pruner, 12, 1):
         bound = case.flow_bound().size[0]
-        for unit in case.units.tolist():
+        for unit in case.units.tolist()[:16]:
             if float(case.absolute[0, unit]) <= least_flow(case.dtype):
                 continue  # nothing flows there
             edge = case.graph.junction_of(unit).incoming[0]
