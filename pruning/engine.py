@@ -44,7 +44,7 @@ def prune(
         # a schedule that has ended needs no scores
         scoring = cache(partial(_score, pruner, network, _standing(network, masks), probe))
         kept = log.last_kept if log.kept else masks.kept
-        target = schedule(round_, kept, lambda s=scoring, m=masks: _alive(pruner, s(), m))  # type: ignore[misc]
+        target = schedule(round_, kept, partial(_alive, pruner, scoring, masks))
         if target is None:
             break
         scores = scoring()
@@ -90,7 +90,8 @@ def _score(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict
     return scores
 
 
-def _alive(pruner: Pruner, scores: Tensors | None, masks: Masks) -> Tensor:
+def _alive(pruner: Pruner, scoring: Callable[[], Tensors | None], masks: Masks) -> Tensor:
+    scores = scoring()
     if scores is None:
         raise ValueError(f"this schedule goes by scores, and {pruner.name!r} gives masks alone; wanted one by counts")
     return torch.cat([scores[n][masks[n]] for n in masks]).sort().values

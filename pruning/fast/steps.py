@@ -1,7 +1,7 @@
 """Steps: what a network does to classes of places, forward and backward, on the channels that are still alive.
 
 Values are (channels, classes) arrays of nonnegative numbers; a slope is the derivative of R by a value, summed over the
-places of each class.
+places of each class. Where a network is folded it is the other way round: values are sums, slopes those of one place.
 """
 
 from __future__ import annotations
@@ -34,6 +34,13 @@ class Step(Protocol):
 
     def keep(self, live: Live) -> None:
         """Forget all other channels."""
+
+
+class _Alike:
+    """What takes no account of which channel is which."""
+
+    def keep(self, live: Live) -> None:
+        """Nothing is to be forgotten."""
 
 
 @dataclass
@@ -107,7 +114,7 @@ class Scaled:
 
 
 @dataclass
-class Highest:
+class Highest(_Alike):
     """The first of the highest of a window, whose slope it takes."""
 
     name: str
@@ -131,12 +138,9 @@ class Highest:
         found: Array = np.bincount(at, slope.ravel(), len(slope) * width).astype(np.float64)
         return (found.reshape(len(slope), width)[:, : self.classes],)
 
-    def keep(self, live: Live) -> None:
-        """All channels alike."""
-
 
 @dataclass
-class Mixed:
+class Mixed(_Alike):
     """A fixed mixture of the classes of each channel: an average pool. mixture: (classes, new classes)."""
 
     name: str
@@ -152,12 +156,9 @@ class Mixed:
         """The other way round."""
         return (slope @ self.mixture.T,)
 
-    def keep(self, live: Live) -> None:
-        """All channels alike."""
-
 
 @dataclass
-class Summed:
+class Summed(_Alike):
     """Values added place by place; links: per value its classes in those of the sum."""
 
     name: str
@@ -174,9 +175,6 @@ class Summed:
     def backward(self, slope: Array) -> tuple[Array, ...]:
         """The slope goes to each."""
         return tuple(links.backward(slope) for links in self.links)
-
-    def keep(self, live: Live) -> None:
-        """All channels alike."""
 
 
 @dataclass

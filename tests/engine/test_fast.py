@@ -352,6 +352,16 @@ def test_the_highest_of_many_scores_are_those_of_sorting_them(kind: str) -> None
         assert mass == pytest.approx(scores[fell].sum())
 
 
+@pytest.mark.parametrize("bracket", [(0.0, 0.1), (0.9, np.inf), (0.9, 1.0)], ids=["low", "high", "high, with an end"])
+def test_a_bracket_that_misses_the_threshold_is_noticed(bracket: tuple[float, float], monkeypatch) -> None:
+    scores = np.random.default_rng(1).random(1000)
+    monkeypatch.setattr(Survivors, "_bracket", lambda *_: bracket)
+    survivors = weighing(np.split(scores, [300]))
+    survivors.keep(500, 1)
+    fell = np.concatenate(survivors.died) == 1
+    assert np.array_equal(np.flatnonzero(fell), np.sort(np.argsort(-scores, kind="stable")[500:]))
+
+
 LINKS = Links.seen(np.zeros((1, 1), np.intp), 1)
 
 
