@@ -52,8 +52,10 @@ def test_a_rebuilt_network_computes_what_the_network_does(family: str) -> None:
         assert torch.equal(torch.get_rng_state(), before)
         named = {n: p.detach() for n, p in model.named_parameters()}
         assert all(torch.equal(named[n], w) for n, w in network.weights.items())
-        own = {n: named[n] for n in network.weights}  # where they lie in memory decides how a product is summed
-        assert torch.equal(torch.nan_to_num(model(x)), torch.nan_to_num(network.forward(own, x)))
+        made, wanted = model(x), network.forward(network.weights, x)
+        # in half of the digits: some CPUs sum a product by where its numbers lie in memory
+        near = 2**-26 * float(torch.nan_to_num(wanted).abs().max())
+        torch.testing.assert_close(made, wanted, rtol=0, atol=near, equal_nan=True)
 
 
 def test_it_is_made_of_torchs_layers_and_its_weights_can_be_changed() -> None:

@@ -76,7 +76,7 @@ def _whole(row: list[float], slack: float) -> list[int] | None:
 def _thinned(vectors: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     """Take vectors off one another while that leaves fewer kinds of entries, or smaller numbers."""
     _, first = np.unique(kinds, return_index=True)
-    short = vectors[:, first]
+    short = vectors[:, np.sort(first)]  # the numbers of the kinds hang on how the basis is turned, their places don't
     for _ in range(ROUNDS):
         if sum(_improved(short, vectors, i, j) for i, j in permutations(range(len(short)), 2)) == 0:
             break
@@ -88,7 +88,7 @@ def _improved(short: np.ndarray, vectors: np.ndarray, i: int, j: int) -> bool:
     if not both.any():
         return False
     best, made = _cost(short[i]), None
-    for a, b in {(int(x), int(y)) for x, y in zip(short[i][both], short[j][both], strict=True)}:
+    for a, b in sorted({(int(x), int(y)) for x, y in zip(short[i][both], short[j][both], strict=True)}):
         shared = math.gcd(a, b)
         new = short[i] * (b // shared) - short[j] * (a // shared)
         divisor = int(np.gcd.reduce(new)) or 1
