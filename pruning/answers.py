@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from pruning.errors import retold
 from pruning.masks import Masks, Tensors, check_against
 from pruning.network import Network
 from pruning.problem import Probe, Problem
-from pruning.pruner import Pruner, State
+from pruning.pruner import Pruner, Saliency, State
 from pruning.surroundings import as_they_were
 
 
@@ -54,41 +55,71 @@ def call_scorer(pruner: Pruner, network: Network, state: State, probe: Probe) ->
 
 def ask_scorer(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
     """The same, with whatever the scorer does to torch's modes and random states."""
-    who = f"the scorer of {pruner.name!r}"
     assert pruner.score is not None
-    with _held_to_answer(who):
+    with _held_to_answer(_scorer(pruner.name)):
         scores = pruner.score(network, state, probe)
+    return _formed(pruner.name, network.weights, scores)
+
+
+def call_scorer_with_cut(
+    pruner: Pruner, network: Network, state: State, probe: Probe
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """The pruner's scores as `call_scorer` gives them, and its objective R where the same pass gives that too."""
+    if not isinstance(pruner.score, Saliency) or pruner.score.objective is not pruner.objective:
+        return call_scorer(pruner, network, state, probe), None
+    with as_they_were(), _held_to_answer(_scorer(pruner.name)):
+        scores, cut = pruner.score.with_objective(network, state, probe)
+    return _formed(pruner.name, network.weights, scores), cut.detach()
+
+
+def _scorer(name: str) -> str:
+    return f"the scorer of {name!r}"
+
+
+def _formed(name: str, weights: Tensors, scores: object) -> dict[str, Tensor]:
+    """One detached tensor per weight. Raises ScoreError for anything else."""
+    who = _scorer(name)
     if not isinstance(scores, Mapping):
         raise ScoreError(f"{who} returned {type(scores).__name__}, wanted a mapping from weight name to tensor")
-    for name, score in scores.items():
+    for layer, score in scores.items():
         if not isinstance(score, Tensor):
-            raise ScoreError(f"{who} returned {type(score).__name__} for {name!r}, wanted a tensor")
+            raise ScoreError(f"{who} returned {type(score).__name__} for {layer!r}, wanted a tensor")
         if score.layout is not torch.strided:
-            raise ScoreError(f"{who} returned a tensor of {score.layout} for {name!r}, wanted a dense one")
+            raise ScoreError(f"{who} returned a tensor of {score.layout} for {layer!r}, wanted a dense one")
     try:
-        check_against(network.weights, scores, "score")
+        check_against(weights, scores, "score")
     except ValueError as error:
         raise ScoreError(f"{who} returned scores that don't fit: {error}") from None
-    return {name: scores[name].detach() for name in network.weights}
+    return {layer: scores[layer].detach() for layer in weights}
 
 
 def check_scores(name: str, weights: Tensors, scores: Tensors) -> None:
     """Raise ScoreError unless the scores are finite and of the weights' dtype and device."""
-    who = f"the scorer of {name!r}"
+    check_kinds(name, weights, scores)
+    for layer, score in scores.items():
+        if not torch.isfinite(score).all():
+            refuse_infinite(name, layer, score.numel(), int(score.isnan().sum()), int(score.isinf().sum()), score.dtype)
+
+
+def check_kinds(name: str, weights: Tensors, scores: Tensors) -> None:
+    """Raise ScoreError unless the scores are of the weights' dtype and device; no number is read."""
     for layer, weight in weights.items():
         score = scores[layer]
         if score.dtype != weight.dtype or score.device != weight.device:
             raise ScoreError(
-                f"{who} returned {score.dtype} on {score.device} for {layer!r}, "
+                f"{_scorer(name)} returned {score.dtype} on {score.device} for {layer!r}, "
                 f"wanted the weights' {weight.dtype} on {weight.device}"
             )
-        if not torch.isfinite(score).all():
-            raise ScoreError(
-                f"{who} returned {int(score.isnan().sum())} NaN and {int(score.isinf().sum())} infinite scores "
-                f"of {score.numel()} for {layer!r}; with finite weights the usual causes are overflow (products "
-                f"of weights along a path leave the range of {score.dtype}), a division by a zero total, "
-                "and biases, statistics or data that are not finite"
-            )
+
+
+def refuse_infinite(name: str, layer: str, size: int, nans: int, infinite: int, dtype: torch.dtype) -> NoReturn:
+    """Raise the ScoreError that says which scores of a layer are not finite."""
+    raise ScoreError(
+        f"{_scorer(name)} returned {nans} NaN and {infinite} infinite scores "
+        f"of {size} for {layer!r}; with finite weights the usual causes are overflow (products "
+        f"of weights along a path leave the range of {dtype}), a division by a zero total, "
+        "and biases, statistics or data that are not finite"
+    )
 
 
 def call_choice(

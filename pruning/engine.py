@@ -9,7 +9,15 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from pruning.answers import call_choice, call_scorer, check_asked, check_scores
+from pruning import devices
+from pruning.answers import (
+    call_choice,
+    call_objective,
+    call_scorer_with_cut,
+    check_asked,
+    check_kinds,
+    check_scores,
+)
 from pruning.masks import Masks, Tensors
 from pruning.network import Network, check_finite
 from pruning.problem import Probe, Problem
@@ -39,24 +47,25 @@ def prune(
     network, probe = problem.network, Probe(problem)
     masks = network.initial
     died = {n: torch.where(m, 0, -1).to(torch.int16) for n, m in masks.items()}
-    log = Log()
+    log = Log(network, pruner)
     for round_ in range(1, MAX_ROUNDS + 1):
         # a schedule that has ended needs no scores
         scoring = cache(partial(_score, pruner, network, _standing(network, masks), probe))
-        kept = log.last_kept if log.kept else masks.kept
-        target = schedule(round_, kept, partial(_alive, pruner, scoring, masks))
+        target = schedule(round_, log.kept, partial(_alive, pruner, scoring, masks))
         if target is None:
             break
-        scores = scoring()
+        scores, cut = scoring()
         after = call_choice(pruner, network, _standing(network, masks), scores, target, probe)
-        log.add(network, pruner, State(network.weights, masks), scores, after, target, probe)
+        if cut is None:
+            cut = _cut(network, pruner, State(network.weights, masks), probe)
+        kept = log.add(scores, masks, after, target, cut)
         died = {n: _fate(died[n], after[n], round_) for n in died}
         masks = after
         if on_round:
-            on_round(round_, log.last_kept)
+            on_round(round_, kept)
     else:
         raise ValueError(f"the schedule did not end within {MAX_ROUNDS} rounds")
-    return log.trace(network, died, dict(probe.calls))
+    return log.trace(died, dict(probe.calls))
 
 
 def _copied(problem: Problem) -> Problem:
@@ -82,16 +91,27 @@ def _standing(network: Network, masks: Masks) -> State:
     return State(network.weights, Masks({n: m.clone() for n, m in masks.items()}))
 
 
-def _score(pruner: Pruner, network: Network, state: State, probe: Probe) -> dict[str, Tensor] | None:
+Scored = tuple[dict[str, Tensor] | None, Tensor | None]  # the scores, and R where scoring gives that too
+
+
+def _score(pruner: Pruner, network: Network, state: State, probe: Probe) -> Scored:
     if pruner.score is None:
+        return None, None
+    scores, cut = call_scorer_with_cut(pruner, network, state, probe)
+    waits = any(devices.queued(w) for w in network.weights.values())  # then the log tells a round later
+    (check_kinds if waits else check_scores)(pruner.name, network.weights, scores)
+    return scores, cut
+
+
+def _cut(network: Network, pruner: Pruner, state: State, probe: Probe) -> Tensor | None:
+    if pruner.objective is None:
         return None
-    scores = call_scorer(pruner, network, state, probe)
-    check_scores(pruner.name, network.weights, scores)
-    return scores
+    with torch.no_grad():
+        return call_objective(pruner, network, state.effective, probe).detach()
 
 
-def _alive(pruner: Pruner, scoring: Callable[[], Tensors | None], masks: Masks) -> Tensor:
-    scores = scoring()
+def _alive(pruner: Pruner, scoring: Callable[[], Scored], masks: Masks) -> Tensor:
+    scores, _ = scoring()
     if scores is None:
         raise ValueError(f"this schedule goes by scores, and {pruner.name!r} gives masks alone; wanted one by counts")
     return torch.cat([scores[n][masks[n]] for n in masks]).sort().values

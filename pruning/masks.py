@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import Tensor
 
+from pruning import devices
+
 Tensors = Mapping[str, Tensor]
 
 
@@ -127,14 +129,14 @@ def global_top_k(scores: Tensors, masks: Masks, k: int) -> Masks:
     lowest = -torch.inf
     flat = torch.cat([scores[n].masked_fill(~masks[n], lowest).flatten() for n in masks])
     alive = torch.cat([masks[n].flatten() for n in masks])
-    on_cpu = flat.device.type == "cpu"
-    eligible = flat[alive] if on_cpu else flat  # the CPU has no one to wait for
+    waits = devices.queued(flat)
+    eligible = flat if waits else flat[alive]  # how many are alive is not asked where that would wait
     if not 0 <= k <= len(eligible):
         raise ValueError(f"asked to keep {k} weights, wanted 0 to {len(eligible)}: a pruned weight never returns")
     if k == 0:
         chosen = torch.zeros_like(alive)
     else:
-        threshold = _kth_by_partition(eligible, k) if on_cpu else _kth_by_torch(eligible, k)
+        threshold = _kth_by_torch(eligible, k) if waits else _kth_by_partition(eligible, k)
         above, tied = flat > threshold, (flat == threshold) & alive
         room = k - above.sum()
         chosen = above | (tied & (torch.cumsum(tied, 0, dtype=torch.int32) <= room))
@@ -189,7 +191,11 @@ def _shared_out(k: int, alive: Tensor) -> Tensor:
 
 
 def _kth_by_torch(scores: Tensor, k: int) -> Tensor:
-    return torch.kthvalue(scores, len(scores) - k + 1).values
+    """By topk from the nearer end: CUDA's kthvalue looks at one long vector with one block of threads."""
+    others = len(scores) - k + 1
+    if k <= others:
+        return scores.topk(k, sorted=False).values.amin()
+    return scores.topk(others, largest=False, sorted=False).values.amax()
 
 
 def _kth_by_partition(scores: Tensor, k: int) -> Tensor:

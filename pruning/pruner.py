@@ -134,12 +134,26 @@ def _claimed(name: str, claims: Iterable[Claim]) -> frozenset[Claim]:
     return frozenset(map(Claim, claimed))
 
 
-def saliency(objective: Objective) -> Score:
-    """The score theta * dR/dtheta of an objective R (Tanaka et al. 2020, eq. 1)."""
+@dataclass(frozen=True)
+class Saliency:
+    """The score theta * dR/dtheta of an objective R, or its absolute value (Tanaka et al. 2020, eq. 1)."""
 
-    def score(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
+    objective: Objective
+    absolute: bool = False
+
+    def __call__(self, network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
+        """Per weight its saliency."""
+        return self.with_objective(network, state, probe)[0]
+
+    def with_objective(self, network: Network, state: State, probe: Probe) -> tuple[dict[str, Tensor], Tensor]:
+        """The same, and R, for which no pass of its own is needed."""
         weights = state.effective
-        gradient = torch.func.grad(lambda w: objective(network, w, probe))(weights)
-        return {name: weights[name] * gradient[name] for name in weights}
+        by_weight = torch.func.grad_and_value(lambda w: self.objective(network, w, probe))
+        gradient, value = by_weight(weights)
+        scores = {name: weights[name] * gradient[name] for name in weights}
+        return {n: s.abs() for n, s in scores.items()} if self.absolute else scores, value
 
-    return score
+
+def saliency(objective: Objective) -> Saliency:
+    """The score theta * dR/dtheta of an objective R."""
+    return Saliency(objective)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pruning.answers import call_objective
-from pruning.masks import Masks, Tensors
+from pruning import devices
+from pruning.answers import refuse_infinite
+from pruning.masks import Masks, Tensors, global_top_k
 from pruning.network import Network
-from pruning.problem import Probe
-from pruning.pruner import Pruner, State
+from pruning.pruner import Pruner
 
 MAX_ROUNDS = torch.iinfo(torch.int16).max
 
@@ -56,72 +57,77 @@ class Trace:
 
 
 class Log:
-    """Rounds as they come."""
+    """Rounds as they come: what each did is a row of numbers, made on the scores' device and read from there later.
 
-    def __init__(self) -> None:
+    Columns: weights kept per layer; weights revived; alive scores that are not 0; mass; cut; per layer NaN and
+    infinite scores, which are counted where work is queued alone: else they are refused before anything is chosen.
+    """
+
+    def __init__(self, network: Network, pruner: Pruner) -> None:
+        self.network, self.pruner = network, pruner
         self.targets: list[int] = []
-        self.kept: list[Tensor] = []
-        self.mass: list[Tensor] = []
-        self.cut: list[Tensor] = []
-        self.revived: list[Tensor] = []
-        self.flat: list[Tensor] = []
-        self.last_kept = 0
+        self._pending: list[Tensor] = []
+        self._rows: list[Tensor] = []
+        self.kept = network.initial.kept
 
-    def add(
-        self,
-        network: Network,
-        pruner: Pruner,
-        state: State,
-        scores: Tensors | None,
-        after: Masks,
-        target: int,
-        probe: Probe,
-    ) -> None:
-        """A round: what it was asked for, its scores, and the masks after it; `state` is before it."""
-        before = state.masks
+    def add(self, scores: Tensors | None, before: Masks, after: Masks, target: int, cut: Tensor | None) -> int:
+        """A round: its scores, the masks before and after it, what it was to keep, R before it; returns what it kept.
+
+        Where work is queued one row is read, and nothing else: that of the round before where it is known what this
+        one keeps, so that nobody waits for this round's own work. Raises ScoreError for scores that are not finite.
+        """
         self.targets.append(target)
-        self.kept.append(torch.stack([after[n].sum() for n in before]).cpu())
-        self.mass.append(_mass(scores, before, after))
-        self.cut.append(_cut(network, pruner, state, probe))
-        self.revived.append(torch.stack([(after[n] & ~before[n]).sum() for n in before]).sum().cpu())
-        self.flat.append(_is_flat(scores, before))
-        self.last_kept = int(self.kept[-1].sum())
+        self._pending.append(self._row(scores, before, after, cut))
+        exact = self.pruner.choose is None and self.pruner.select is global_top_k and target <= self.kept
+        late = exact and devices.queued(self._pending[-1])
+        self._read(1 if late else 0)
+        self.kept = target if late else int(self._rows[-1][: len(before)].sum())
+        return self.kept
 
-    def trace(self, network: Network, died: Tensors, calls: dict[str, int]) -> Trace:
+    def _row(self, scores: Tensors | None, before: Masks, after: Masks, cut: Tensor | None) -> Tensor:
+        kept = [after[n].sum() for n in before]
+        revived = torch.stack([(after[n] & ~before[n]).sum() for n in before]).sum()
+        none = torch.full((), torch.nan, dtype=torch.float64, device=revived.device)
+        loud, mass, bad = torch.ones_like(revived), none, list[Tensor]()
+        if scores is not None:
+            loud, mass = (torch.stack(parts).sum() for parts in zip(*_removed(scores, before, after), strict=True))
+            if devices.queued(revived):
+                bad = [count for n in before for count in (scores[n].isnan().sum(), scores[n].isinf().sum())]
+        columns = [*kept, revived, loud, mass, none if cut is None else cut, *bad]
+        return torch.stack([c.to(revived.device, torch.float64) for c in columns])
+
+    def _read(self, leave: int) -> None:
+        """Read rows until so many are pending."""
+        while len(self._pending) > leave:
+            row = self._pending.pop(0).cpu()
+            self._rows.append(row)
+            layers = list(self.network.weights.items())
+            for (name, weight), bad in zip(layers, row[len(layers) + 4 :].reshape(-1, 2).tolist(), strict=False):
+                if any(bad):
+                    refuse_infinite(self.pruner.name, name, weight.numel(), int(bad[0]), int(bad[1]), weight.dtype)
+
+    def trace(self, died: Tensors, calls: dict[str, int]) -> Trace:
         """All of them; died: per weight the round of its removal."""
-        cut = torch.stack(self.cut).double() if self.cut else torch.empty(0, dtype=torch.float64)
+        self._read(0)
+        layers = len(self.network.weights)
+        rows = torch.stack([r[: layers + 4] for r in self._rows]) if self._rows else torch.empty(0, layers + 4)
+        kept, (revived, loud, mass, cut) = rows[:, :layers].long(), rows[:, layers:].double().T
         return Trace(
-            layers=tuple(network.weights),
+            layers=tuple(self.network.weights),
             targets=tuple(self.targets),
-            kept=torch.stack(self.kept) if self.kept else torch.empty(0, len(network.weights), dtype=torch.int64),
-            mass=torch.stack(self.mass).double() if self.mass else torch.empty(0, dtype=torch.float64),
+            kept=kept,
+            mass=mass,
             cut=cut,
             log_cut=cut.log(),
-            revived=tuple(int(r) for r in self.revived),
-            flat=tuple(i + 1 for i, f in enumerate(self.flat) if f),
+            revived=tuple(revived.long().tolist()),
+            flat=tuple(i + 1 for i, count in enumerate(loud.tolist()) if count == 0),
             died=died,
             calls=calls,
         )
 
 
-def _mass(scores: Tensors | None, before: Masks, after: Masks) -> Tensor:
-    """The scores that are removed; NaN where there are none."""
-    if scores is None:
-        return torch.tensor(torch.nan, dtype=torch.float64)
-    removed = [scores[n].masked_fill(~before[n] | after[n], 0).sum() for n in before]
-    return torch.stack(removed).sum().cpu()
-
-
-def _is_flat(scores: Tensors | None, before: Masks) -> Tensor:
-    """Whether every alive score is 0."""
-    if scores is None:
-        return torch.tensor(False)
-    alive = [(scores[n].masked_fill(~before[n], 0) != 0).any() for n in before]
-    return ~torch.stack(alive).any().cpu()
-
-
-def _cut(network: Network, pruner: Pruner, state: State, probe: Probe) -> Tensor:
-    if pruner.objective is None:
-        return torch.tensor(torch.nan, dtype=torch.float64)
-    with torch.no_grad():
-        return call_objective(pruner, network, state.effective, probe).detach().cpu()
+def _removed(scores: Tensors, before: Masks, after: Masks) -> Iterator[tuple[Tensor, Tensor]]:
+    """Per layer how many alive scores are not 0, and the sum of those that are removed."""
+    for name, mask in before.items():
+        alive = scores[name].masked_fill(~mask, 0)
+        yield alive.count_nonzero(), alive.masked_fill(after[name], 0).sum()

@@ -8,13 +8,23 @@ import torch
 
 from pruning.answers import check_asked
 from pruning.engine import prune
+from pruning.fast.given import run_magnitude, run_random
 from pruning.fast.lower import NotLoweredError
 from pruning.fast.run import run_synflow
 from pruning.problem import Problem
 from pruning.pruner import Pruner
+from pruning.pruners.magnitude import magnitude
+from pruning.pruners.random import random
 from pruning.pruners.synflow import synflow
 from pruning.rounds import Trace
 from pruning.schedule import Schedule
+
+Run = Callable[[Problem, Schedule, Callable[[int, int], None] | None], Trace]
+RUNS: tuple[tuple[Pruner, Run], ...] = (
+    (synflow, lambda problem, schedule, on_round: run_synflow(problem.network, schedule, on_round)),
+    (magnitude, run_magnitude),
+    (random, run_random),
+)
 
 
 def prune_at_best(
@@ -24,18 +34,20 @@ def prune_at_best(
     on_round: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Trace:
-    """What `prune` gives, mask for mask, sooner where the fast path can do it: SynFlow, in float64 on the CPU.
+    """What `prune` gives, mask for mask, sooner where the fast path can do it: in float64 on the CPU.
 
-    `say` is told why a run of SynFlow is left to the textbook loop. Raises as `prune` does.
+    It does SynFlow, magnitude and random. `say` is told why a run of these is left to the textbook loop. Raises as
+    `prune` does.
     """
     check_asked(pruner, problem)
-    if (pruner.score, pruner.select, pruner.choose) == (synflow.score, synflow.select, synflow.choose):
-        kinds = {(w.dtype, w.device.type) for w in problem.network.weights.values()}
-        try:
-            if kinds != {(torch.float64, "cpu")}:
-                raise NotLoweredError("it is for float64 on the CPU")
-            return run_synflow(problem.network, schedule, on_round)
-        except NotLoweredError as reason:
-            if say:
-                say(f"the textbook loop is used, for the fast path can't do this network: {reason}")
+    for known, run in RUNS:
+        if (pruner.score, pruner.select, pruner.choose) == (known.score, known.select, known.choose):
+            kinds = {(w.dtype, w.device.type) for w in problem.network.weights.values()}
+            try:
+                if kinds != {(torch.float64, "cpu")}:
+                    raise NotLoweredError("it is for float64 on the CPU")
+                return run(problem, schedule, on_round)
+            except NotLoweredError as reason:
+                if say:
+                    say(f"the textbook loop is used, for the fast path can't do this network: {reason}")
     return prune(problem, pruner, schedule, on_round)

@@ -1,23 +1,21 @@
-"""A run on the fast path: rounds of scores and selections, and the trace of the textbook loop."""
+"""SynFlow on the fast path: flow through the network on classes of places, forward and back."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pruning.fast.lower import lower
+from pruning.fast.rounds import run_rounds
 from pruning.fast.steps import Flat, Weighted
 from pruning.fast.store import Array
 from pruning.fast.survivors import Survivors
 from pruning.graph import INPUT
 from pruning.network import Network, check_finite
-from pruning.rounds import MAX_ROUNDS, Trace
+from pruning.rounds import Trace
 from pruning.schedule import Schedule
 
 SHRUNK = 0.8  # of the weights at the last time: from there on dead channels are looked for; of the arrays: and dropped
@@ -29,54 +27,7 @@ def run_synflow(network: Network, schedule: Schedule, on_round: Callable[[int, i
     Raises NotLoweredError for a network that the fast path can't do, ValueError for weights that are not finite.
     """
     check_finite(network.weights)
-    run = FastRun(network)
-    targets, kept, flat = list[int](), list[list[int]](), list[int]()
-    masses, cuts, logs = list[float](), list[float](), list[float]()
-    left = network.initial.kept
-    for round_ in range(1, MAX_ROUNDS + 1):
-        total, power = run.score()
-        target = schedule(round_, left, partial(_alive, run, power))
-        if target is None:
-            break
-        mass, silent = run.survivors.keep(target, round_)
-        if silent:
-            flat.append(round_)
-        masses.append(float(_times_power(mass, power)))
-        cuts.append(float(_times_power(total, power)))
-        logs.append(math.log(total) + power * math.log(2) if total > 0 else -math.inf)
-        targets.append(target)
-        kept.append(run.survivors.kept())
-        left = sum(kept[-1])
-        run.drop_dead_channels()
-        if on_round:
-            on_round(round_, left)
-    else:
-        raise ValueError(f"the schedule did not end within {MAX_ROUNDS} rounds")
-    return Trace(
-        layers=tuple(network.weights),
-        targets=tuple(targets),
-        kept=torch.tensor(kept, dtype=torch.int64).reshape(len(kept), len(network.weights)),
-        mass=torch.tensor(masses, dtype=torch.float64),
-        cut=torch.tensor(cuts, dtype=torch.float64),
-        log_cut=torch.tensor(logs, dtype=torch.float64),
-        revived=(0,) * len(targets),
-        flat=tuple(flat),
-        died={
-            n: torch.from_numpy(died).view(w.shape).to(w.device)
-            for (n, w), died in zip(network.weights.items(), run.survivors.died, strict=True)
-        },
-        calls={},
-    )
-
-
-def _alive(run: FastRun, power: int) -> Tensor:
-    return torch.from_numpy(_times_power(run.survivors.scores(), power))
-
-
-def _times_power(numbers: float | Array, power: int) -> Array:
-    """numbers * 2**power; infinite where float64 ends."""
-    with np.errstate(over="ignore"):
-        return np.ldexp(numbers, power)
+    return run_rounds("synflow", network, FastRun(network), schedule, on_round)
 
 
 class FastRun:
@@ -102,6 +53,7 @@ class FastRun:
         self.channels = dict(self.lowered.channels)
         self.cuts = self.lowered.cuts
         self.looked_at = sum(self.survivors.kept())
+        self.calls: dict[str, int] = {}
 
     def score(self) -> tuple[float, int]:
         """Flow forward and back, for scores to be had; returns R, and the power of two that it and they are times."""
@@ -124,7 +76,7 @@ class FastRun:
                     slopes[name] = slopes[name] + found if name in slopes else found
         return total, sum(powers.values())
 
-    def drop_dead_channels(self) -> None:
+    def shrink(self) -> None:
         """Forget channels that no weight leads to and none leads on from, where much has fallen since the last time."""
         kept = sum(self.survivors.kept())
         if kept > SHRUNK * self.looked_at:

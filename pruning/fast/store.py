@@ -19,12 +19,13 @@ class Store:
 
     columns: of the layer's input, (groups, inputs * taps, classes). slopes: of its output, (groups, outputs, classes).
     where: places in the array, which ascend as the layer's own do.
-    there: which weights are left. index: the place in the layer of each place in the array, None while all are there.
+    there: which weights are left; given where what is 0 does not tell. index: the place in the layer of each place in
+    the array, None while all are there.
     """
 
-    def __init__(self, weights: Array) -> None:
+    def __init__(self, weights: Array, there: NDArray[np.bool_] | None = None) -> None:
         self.weights = weights
-        self.there = weights != 0
+        self.there: NDArray[np.bool_] = weights != 0 if there is None else there
         self.index: NDArray[np.int32] | Indices | None = None
         self.left = int(np.count_nonzero(self.there))
 
@@ -102,7 +103,7 @@ class Store:
 
     def alive(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """The rows and the columns that have a weight."""
-        return self.there.any(2).reshape(-1), self.there.any((0, 1))
+        return np.logical_or.reduce(self.there, 2).reshape(-1), np.logical_or.reduce(self.there, (0, 1))
 
     def keep(self, rows: Indices, columns: Indices) -> None:
         """Forget all others, of a layer without groups."""
@@ -115,3 +116,14 @@ class Store:
         self.weights = self.weights[:, rows].take(columns, 2)
         self.there = self.there[:, rows].take(columns, 2)
         self.index = self.index[:, rows].take(columns, 2)
+
+    def forget(self) -> None:
+        """Forget all that is not left, of a layer (1, 1, weights)."""
+        (where,) = self.there.reshape(-1).nonzero()
+        self.index = self.places(where).reshape(1, 1, -1)
+        self.weights = self.weights.reshape(-1)[where].reshape(1, 1, -1)
+        self.there = np.ones(self.weights.shape, dtype=bool)
+
+    def refill(self, weights: Array) -> None:
+        """Other numbers for what is left; weights: of the whole layer."""
+        self.weights = weights if self.index is None else weights.reshape(-1)[self.index]

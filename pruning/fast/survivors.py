@@ -5,17 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pruning.fast.places import Indices
-from pruning.fast.steps import Weighted
-from pruning.fast.store import Array
+from pruning.fast.store import Array, Store
 
 MANY = 2**18  # weights from which on a sample brackets the threshold first
 SAMPLE = 2**14
 SPREAD = 6.0  # standard deviations of the sample's rank that a bracket spans
+
+
+class Layer(Protocol):
+    """Weights that have scores."""
+
+    store: Store
+
+    def lowest(self, ceiling: float) -> tuple[Indices, Array]:
+        """Where the scores of what is left are up to a ceiling, and these; where ascends."""
+
+    def sample(self, step: int) -> Array:
+        """About one of `step` scores."""
 
 
 @dataclass
@@ -26,7 +38,7 @@ class Survivors:
     of weights that are kept and are 0 themselves: the stores can't tell them from pruned ones.
     """
 
-    layers: Sequence[Weighted]
+    layers: Sequence[Layer]
     died: Sequence[NDArray[np.int16]]
     mute: list[Indices]
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from pruning.masks import Tensors
 from pruning.network import Network
 from pruning.problem import Probe
-from pruning.pruner import Claim, State, saliency, scored
+from pruning.pruner import Claim, Saliency, scored
 
 
 def loss(network: Network, weights: Tensors, probe: Probe) -> Tensor:
@@ -13,10 +13,8 @@ def loss(network: Network, weights: Tensors, probe: Probe) -> Tensor:
     return probe.loss(network, weights)
 
 
-def sensitivity(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
-    """|theta * dL/dtheta|. With theta the masked weight it is 0 where pruned, unlike the mask's gradient."""
-    return {name: score.abs() for name, score in saliency(loss)(network, state, probe).items()}
-
+# with theta the masked weight it is 0 where pruned, unlike the mask's gradient
+sensitivity = Saliency(loss, absolute=True)
 
 snip = scored(
     "snip",

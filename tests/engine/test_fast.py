@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from problems import dense_problem
 from torch import Tensor, nn
 
-from pruning.answers import call_scorer
+from pruning.answers import ScoreError, call_scorer
 from pruning.engine import prune
+from pruning.fast import best
 from pruning.fast.best import prune_at_best
 from pruning.fast.links import Links
 from pruning.fast.lower import NotLoweredError
@@ -28,6 +29,8 @@ from pruning.network import Network
 from pruning.problem import Probe, Problem, squared_error
 from pruning.pruner import State
 from pruning.pruners.magnitude import magnitude
+from pruning.pruners.random import random
+from pruning.pruners.snip import snip
 from pruning.pruners.synflow import synflow
 from pruning.rounds import Trace
 from pruning.schedule import exponential, fixed_step, linear
@@ -255,13 +258,54 @@ def test_what_it_can_not_do_is_named_and_left_to_the_textbook_loop(model: nn.Mod
     assert len(heard) == 1 and heard[0].startswith("the textbook loop is used") and said in heard[0]
 
 
-def test_the_best_way_is_the_fast_one_for_synflow_in_float64_alone() -> None:
+@pytest.mark.parametrize("pruner", [synflow, magnitude, random, snip], ids=lambda p: p.name)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("keep", [1, 5, 40])
+def test_the_best_way_is_the_fast_one_and_leaves_the_same_trace(pruner, masked, keep, monkeypatch) -> None:
+    problem = dense_problem()
+    network = problem.network
+    weights = {n: w.clone() for n, w in network.weights.items()}
+    weights["0.weight"][1:3] = 0  # kept weights of size 0
+    network = network.with_weights(weights)
+    if masked:
+        masks = {n: torch.arange(m.numel()).view(m.shape) % 3 > 0 for n, m in network.initial.items()}
+        network = Network(**{**vars(network), "initial": Masks(masks)})
+    problem = Problem(network, problem.batch, problem.loss, problem.seed)
+    plan = exponential(network.initial.total, min(keep, network.initial.kept), 6)
+    wanted = prune(problem, pruner, plan)
+    if pruner is not snip:
+        monkeypatch.setattr(best, "prune", None)
+    heard: list[str] = []
+    found = prune_at_best(problem, pruner, plan, say=heard.append)
+    assert heard == []
+    for name, died in wanted.died.items():
+        assert torch.equal(found.died[name], died), name
+    assert torch.equal(found.kept, wanted.kept) and found.calls == wanted.calls
+    assert (found.targets, found.flat, found.revived) == (wanted.targets, wanted.flat, wanted.revived)
+    for one, other in ((found.mass, wanted.mass), (found.cut, wanted.cut), (found.log_cut, wanted.log_cut)):
+        torch.testing.assert_close(one, other, rtol=HALF, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("pruner", [synflow, magnitude, random], ids=lambda p: p.name)
+def test_the_best_way_refuses_what_the_textbook_loop_refuses(pruner) -> None:
+    problem = dense_problem()
+    for way in (prune, prune_at_best):
+        for target in (problem.network.initial.total + 1, -1):
+            with pytest.raises(ScoreError, match=f"the selection of '{pruner.name}' .*asked to keep {target} weights"):
+                way(problem, pruner, lambda *_, target=target: target)
+    heard: list[tuple[int, int]] = []
+    for way in (prune, prune_at_best):
+        assert way(problem, pruner, lambda *_: None, lambda *told: heard.append(told)).rounds == 0
+    assert heard == []
+    broken = problem.network.with_weights({n: w / 0 for n, w in problem.network.weights.items()})
+    with pytest.raises(ValueError, match=r"holds .* NaN or infinite"):
+        prune_at_best(Problem(broken, None, problem.loss, 0), pruner, lambda *_: 1)
+
+
+def test_the_best_way_is_the_textbook_loop_in_float32_which_is_told() -> None:
     problem = dense_problem()
     plan = exponential(problem.network.initial.total, 5, 3)
     heard: list[str] = []
-    assert prune_at_best(problem, magnitude, plan, say=heard.append).masks == prune(problem, magnitude, plan).masks
-    assert prune_at_best(problem, synflow, plan, say=heard.append).masks == prune(problem, synflow, plan).masks
-    assert heard == []
     single = Problem(problem.network.to(dtype=torch.float32), None, squared_error, 0)
     prune_at_best(single, synflow, plan, say=heard.append)
     assert "it is for float64 on the CPU" in heard[0]
