@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
 
@@ -39,33 +39,52 @@ def prune(
     the number of weights kept. Raises ScoreError where the scores can't be used, ValueError for
     weights that are not finite, TypeError for what is no problem, pruner or schedule.
     """
+    problem = _checked(problem, pruner, schedule)
+    network, probe, log = problem.network, Probe(problem), Log(problem.network, pruner)
+    died = {n: torch.where(m, 0, -1).to(torch.int16) for n, m in network.initial.items()}
+    for round_, masks in enumerate(_rounds(network, pruner, schedule, probe, log), 1):
+        died = {n: _fate(died[n], masks[n], round_) for n in died}
+        if on_round:
+            on_round(round_, log.kept)
+    return log.trace(died, dict(probe.calls))
+
+
+def masks_by_round(problem: Problem, pruner: Pruner, schedule: Schedule, log: Log) -> Iterator[Masks]:
+    """The masks after each round of what `prune` does, one after the other, also where weights are revived.
+
+    `log`, of the same network and pruner, holds the rounds so far. Raises as `prune` does: for scores that can't be
+    used in the round that they are of, or in the next where work is queued.
+    """
+    problem = _checked(problem, pruner, schedule)
+    return _rounds(problem.network, pruner, schedule, Probe(problem), log)
+
+
+def _checked(problem: Problem, pruner: Pruner, schedule: Schedule) -> Problem:
+    """A copy of what can be run."""
     check_asked(pruner, problem)
     if not callable(schedule):
         raise TypeError(f"the schedule is {schedule!r}; wanted such as prunelaws.exponential(total, keep, rounds)")
     check_finite(problem.network.weights)
-    problem = _copied(problem)
-    network, probe = problem.network, Probe(problem)
+    return _copied(problem)
+
+
+def _rounds(network: Network, pruner: Pruner, schedule: Schedule, probe: Probe, log: Log) -> Iterator[Masks]:
     masks = network.initial
-    died = {n: torch.where(m, 0, -1).to(torch.int16) for n, m in masks.items()}
-    log = Log(network, pruner)
     for round_ in range(1, MAX_ROUNDS + 1):
         # a schedule that has ended needs no scores
         scoring = cache(partial(_score, pruner, network, _standing(network, masks), probe))
         target = schedule(round_, log.kept, partial(_alive, pruner, scoring, masks))
         if target is None:
-            break
+            log.settle()
+            return
         scores, cut = scoring()
         after = call_choice(pruner, network, _standing(network, masks), scores, target, probe)
         if cut is None:
             cut = _cut(network, pruner, State(network.weights, masks), probe)
-        kept = log.add(scores, masks, after, target, cut)
-        died = {n: _fate(died[n], after[n], round_) for n in died}
+        log.add(scores, masks, after, target, cut)
         masks = after
-        if on_round:
-            on_round(round_, kept)
-    else:
-        raise ValueError(f"the schedule did not end within {MAX_ROUNDS} rounds")
-    return log.trace(died, dict(probe.calls))
+        yield masks
+    raise ValueError(f"the schedule did not end within {MAX_ROUNDS} rounds")
 
 
 def _copied(problem: Problem) -> Problem:

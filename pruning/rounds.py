@@ -67,11 +67,21 @@ class Log:
         self.network, self.pruner = network, pruner
         self.targets: list[int] = []
         self._pending: list[Tensor] = []
-        self._rows: list[Tensor] = []
+        self._rows: list[list[float]] = []
         self.kept = network.initial.kept
 
-    def add(self, scores: Tensors | None, before: Masks, after: Masks, target: int, cut: Tensor | None) -> int:
-        """A round: its scores, the masks before and after it, what it was to keep, R before it; returns what it kept.
+    @property
+    def flat(self) -> list[int]:
+        """Rounds, of those that were read, in which every alive score was 0."""
+        loud = len(self.network.weights) + 1
+        return [i for i, row in enumerate(self._rows, 1) if row[loud] == 0]
+
+    def settle(self) -> None:
+        """Read all that is pending. Raises ScoreError for scores that are not finite."""
+        self._read(0)
+
+    def add(self, scores: Tensors | None, before: Masks, after: Masks, target: int, cut: Tensor | None) -> None:
+        """A round: its scores, the masks before and after it, what it was to keep, and R before it.
 
         Where work is queued one row is read, and nothing else: that of the round before where it is known what this
         one keeps, so that nobody waits for this round's own work. Raises ScoreError for scores that are not finite.
@@ -81,8 +91,7 @@ class Log:
         exact = self.pruner.choose is None and self.pruner.select is global_top_k and target <= self.kept
         late = exact and devices.queued(self._pending[-1])
         self._read(1 if late else 0)
-        self.kept = target if late else int(self._rows[-1][: len(before)].sum())
-        return self.kept
+        self.kept = target if late else int(sum(self._rows[-1][: len(before)]))
 
     def _row(self, scores: Tensors | None, before: Masks, after: Masks, cut: Tensor | None) -> Tensor:
         kept = [after[n].sum() for n in before]
@@ -99,19 +108,19 @@ class Log:
     def _read(self, leave: int) -> None:
         """Read rows until so many are pending."""
         while len(self._pending) > leave:
-            row = self._pending.pop(0).cpu()
+            row = self._pending.pop(0).tolist()
             self._rows.append(row)
-            layers = list(self.network.weights.items())
-            for (name, weight), bad in zip(layers, row[len(layers) + 4 :].reshape(-1, 2).tolist(), strict=False):
-                if any(bad):
-                    refuse_infinite(self.pruner.name, name, weight.numel(), int(bad[0]), int(bad[1]), weight.dtype)
+            nans, infinite = row[len(self.network.weights) + 4 :: 2], row[len(self.network.weights) + 5 :: 2]
+            for (name, weight), nan, inf in zip(self.network.weights.items(), nans, infinite, strict=False):
+                if nan or inf:
+                    refuse_infinite(self.pruner.name, name, weight.numel(), int(nan), int(inf), weight.dtype)
 
     def trace(self, died: Tensors, calls: dict[str, int]) -> Trace:
         """All of them; died: per weight the round of its removal."""
-        self._read(0)
+        self.settle()
         layers = len(self.network.weights)
-        rows = torch.stack([r[: layers + 4] for r in self._rows]) if self._rows else torch.empty(0, layers + 4)
-        kept, (revived, loud, mass, cut) = rows[:, :layers].long(), rows[:, layers:].double().T
+        rows = torch.tensor([r[: layers + 4] for r in self._rows], dtype=torch.float64).reshape(-1, layers + 4)
+        kept, (revived, _, mass, cut) = rows[:, :layers].long(), rows[:, layers:].T
         return Trace(
             layers=tuple(self.network.weights),
             targets=tuple(self.targets),
@@ -120,7 +129,7 @@ class Log:
             cut=cut,
             log_cut=cut.log(),
             revived=tuple(revived.long().tolist()),
-            flat=tuple(i + 1 for i, count in enumerate(loud.tolist()) if count == 0),
+            flat=tuple(self.flat),
             died=died,
             calls=calls,
         )

@@ -78,6 +78,19 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Chart:
+    """A share, from 0 to 1, at each of 1, 2, 3 and so on, as a line on a logarithmic scale; 0 has no place on it.
+
+    text: what there is to see, for whoever can't, and for the Markdown. across: what is counted from 1.
+    """
+
+    caption: str
+    text: str
+    across: str
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Fold:
     """Blocks under a title of their own that the reader can fold away."""
 
@@ -87,7 +100,7 @@ class Fold:
     anchor: str = ""
 
 
-Block = Text | Pre | Facts | Shares | Table | Fold
+Block = Text | Pre | Facts | Shares | Table | Chart | Fold
 
 
 @dataclass(frozen=True)

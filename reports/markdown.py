@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import singledispatch
 
-from reports.blocks import Block, Facts, Fold, Inline, Line, Pre, Section, Shares, Table, Text, inlines
+from reports.blocks import Block, Chart, Facts, Fold, Inline, Line, Pre, Section, Shares, Table, Text, inlines
 from reports.sections import sections
 from theory.verdict import Run
 
@@ -73,6 +73,11 @@ def _(block: Facts, rows: int | None) -> str:
 def _(block: Shares, rows: int | None) -> str:
     parts = "; ".join(f"{_plain(label)}: {count:,}" for label, _, count in block.parts if count)
     return f"{_plain(block.caption)}: {parts or 'nothing'}.\n\n"
+
+
+@_block.register
+def _(block: Chart, rows: int | None) -> str:
+    return f"{_plain(block.caption)}: {_plain(block.text)}\n\n"
 
 
 @_block.register

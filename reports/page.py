@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reports.blocks import Block
+from reports.chart import drawing
 from reports.sections import sections
 from theory.verdict import Run
 
@@ -31,7 +32,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"kind": _kind, "breakable": _breakable, "printable": printable}
+    made.filters |= {"kind": _kind, "breakable": _breakable, "printable": printable, "drawing": drawing}
     return made
 
 

@@ -72,6 +72,7 @@ def from_json(text: str) -> Run:
     except ValidationError as error:
         raise ValueError(f"no record of a prunelaws run: {_first(error)}") from None
     _check_lengths(run)
+    _check_precision(run)
     return run
 
 
@@ -121,6 +122,16 @@ def _check_lengths(run: Run) -> None:
             raise ValueError(
                 f"no record of a prunelaws run: the run of {record.pruner!r} on {record.model!r} "
                 "has lists of rounds or layers that differ in length"
+            )
+
+
+def _check_precision(run: Run) -> None:
+    for record in run.precision:
+        done, missing = len(record.exchanged), len(record.kept) - len(record.exchanged)
+        if done != len(record.kept_float32) or missing < 0 or bool(missing) != bool(record.ended):
+            raise ValueError(
+                f"no record of a prunelaws run: the float32 run of {record.pruner!r} on {record.model!r} "
+                "has lists of rounds that do not fit"
             )
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from reports.failure import message
 from reports.profiled import survived
 from reports.sections.headline import sentence
+from reports.sections.precision import told as told_of_float32
 from theory.law import Law
 from theory.networks import built_in as built_in_families
 from theory.proofs import PROOFS, prove
@@ -43,7 +44,7 @@ def as_text(run: Run, folder: Path) -> str:
     shown = {(v.law, v.pruner): v for v in reversed(run.failures)}
     for verdict in reversed(shown.values()):
         text += message(run, verdict) + "\n\n"
-    return text + _summary(run) + f"report: {folder / 'report.html'}\n"
+    return text + _in_float32(run) + _summary(run) + f"report: {folder / 'report.html'}\n"
 
 
 def _side_by_side(run: Run) -> Iterator[list[str]]:
@@ -86,6 +87,11 @@ def _cell(verdicts: list[Verdict]) -> str:
     if not verdicts:
         return ""
     return MARKS[standing(overall(verdicts), verdicts[0].claimed or verdicts[0].contract)]
+
+
+def _in_float32(run: Run) -> str:
+    lines = [f"{r.pruner} on {r.model}: {''.join(told_of_float32(r)).strip()}\n" for r in run.precision]
+    return "".join([*lines, "\n"]) if lines else ""
 
 
 def _summary(run: Run) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+
+import torch
 
 from pruning.answers import ScoreError
 from pruning.fast.best import prune_at_best
@@ -11,14 +13,15 @@ from pruning.network import Network
 from pruning.problem import Problem
 from pruning.pruner import Claim, Pruner
 from pruning.rounds import Trace
-from pruning.schedule import exponential
+from pruning.schedule import Schedule, exponential
 from theory.case import Case
 from theory.law import Law, Subject, kinds_of
 from theory.networks.batch import Batch
+from theory.precision import beside_float32
 from theory.search import Ground
 from theory.sidebyside import Say
 from theory.subjects import Stepper, Subjected
-from theory.verdict import RunRecord
+from theory.verdict import PrecisionRecord, RunRecord
 
 FULL_COMPRESSION = 10_000  # a model is pruned to this, or to one weight per layer where that comes first
 CHECKPOINTS = 4  # the laws of scores are checked before the first round, those of ALONG_A_RUN after each quarter
@@ -31,12 +34,22 @@ ALONG_A_RUN = frozenset({Claim.NEURON_CONSERVED, Claim.LAYER_CONSERVED, Claim.PO
 class Model:
     """A full-size network to verify on: its name, and the problem in the precision and on the device to use.
 
-    rounds: of the run; None is what each pruner has as published.
+    rounds: of the run; None is what each pruner has as published. float32: whether each run is made once more in
+    float32, for which the problem must be in float64.
     """
 
     name: str
     problem: Problem
     rounds: int | None = None
+    float32: bool = False
+
+    def __post_init__(self) -> None:
+        kinds = {w.dtype for w in self.network.weights.values()}
+        if self.float32 and kinds != {torch.float64}:
+            found = ", ".join(sorted(map(str, kinds)))
+            raise ValueError(
+                f"the model {self.name!r} is in {found}: float32 is compared with float64, so give it that"
+            )
 
     @property
     def network(self) -> Network:
@@ -54,7 +67,7 @@ def model_grounds(
 ) -> Iterator[Ground]:
     """The run as a whole, then the network before it and at each checkpoint; made one after the other.
 
-    Where no law looks along a run, none is made.
+    Where no law looks along a run, none is made. How a run differs from the same in float32 is said as a record.
     """
     batch = batch_of_model(model)
     generic = any(bool((w != w.round()).any()) for w in batch.weights.values())
@@ -70,6 +83,8 @@ def model_grounds(
         yield Ground(model.name, [start], [start], [replace(start, fault=str(error))])
         return
     records.append(_record(model, subject, run))
+    if model.float32:
+        say(_beside_float32(model, subject, run, say))
     yield Ground(f"{model.name}, {_rounds(run.rounds)}", runs=[replace(start, run=run)])
     marks = sorted({round(run.rounds * i / CHECKPOINTS) for i in range(CHECKPOINTS + 1)})
     for mark in marks:
@@ -80,15 +95,22 @@ def model_grounds(
 
 
 def _run(model: Model, pruner: Pruner, say: Say) -> Trace:
-    total = model.network.initial.total
-    rounds = model.rounds or pruner.rounds
-    schedule = exponential(total, min(model.keep(), model.network.initial.kept), rounds)
-    return prune_at_best(
-        model.problem,
-        pruner,
-        schedule,
-        lambda round_, kept: say(f"{pruner.name} on {model.name}: round {round_} of {rounds}, {kept:,} kept"),
-    )
+    told = _telling(f"{pruner.name} on {model.name}", model.rounds or pruner.rounds, say)
+    return prune_at_best(model.problem, pruner, _schedule(model, pruner), told)
+
+
+def _beside_float32(model: Model, pruner: Pruner, run: Trace, say: Say) -> PrecisionRecord:
+    told = _telling(f"{pruner.name} on {model.name} in float32", run.rounds, say)
+    return beside_float32(model.name, model.problem, pruner, _schedule(model, pruner), run, told)
+
+
+def _schedule(model: Model, pruner: Pruner) -> Schedule:
+    initial = model.network.initial
+    return exponential(initial.total, min(model.keep(), initial.kept), model.rounds or pruner.rounds)
+
+
+def _telling(what: str, rounds: int, say: Say) -> Callable[[int, int], None]:
+    return lambda round_, kept: say(f"{what}: round {round_} of {rounds}, {kept:,} kept")
 
 
 def batch_of_model(model: Model) -> Batch:

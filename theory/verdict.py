@@ -145,6 +145,31 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class PrecisionRecord:
+    """The same run of a model in float64 and in float32, round by round.
+
+    kept, kept_float32: weights kept in each; exchanged: weights kept in float64 and not in float32; flat: rounds in
+    which every alive score was 0 in float32 alone; drawn: whether random numbers were asked for, which need not be
+    the same ones in both; ended: why the float32 run ended before the other, which has more rounds then, or "".
+    """
+
+    pruner: str
+    model: str
+    kept: list[int]
+    kept_float32: list[int]
+    exchanged: list[int]
+    flat: list[int] = field(default_factory=list)
+    drawn: bool = False
+    ended: str = ""
+
+    @property
+    def differing(self) -> list[int]:
+        """The rounds, from 1, after which the masks of the two are not the same."""
+        pairs = zip(self.exchanged, self.kept, self.kept_float32, strict=False)  # kept has the rounds that did not come
+        return [round_ for round_, (lost, kept, other) in enumerate(pairs, 1) if lost or kept != other]
+
+
+@dataclass(frozen=True)
 class MaskRecord:
     """What a pruner kept on each case of a ground, as digests: to see whether another version keeps the same."""
 
@@ -157,7 +182,8 @@ class MaskRecord:
 class Run:
     """Everything one verification found, and where it came from.
 
-    maps: what the theory says of each full-size model; masks: what was kept on random networks.
+    maps: what the theory says of each full-size model; masks: what was kept on random networks; precision: runs of
+    models beside the same in float32, where these were asked for.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"ser_json_inf_nan": "strings"}
@@ -169,6 +195,7 @@ class Run:
     runs: list[RunRecord] = field(default_factory=list)
     maps: list[dict[str, Any]] = field(default_factory=list)
     masks: list[MaskRecord] = field(default_factory=list)
+    precision: list[PrecisionRecord] = field(default_factory=list)
     version: int = SCHEMA_VERSION
 
     @property

@@ -23,7 +23,7 @@ from theory.proofs.statement import Proof
 from theory.search import Budget, Ground, KnownGround, family_ground, search
 from theory.sidebyside import Job, Say, side_by_side
 from theory.subjects import Subjected
-from theory.verdict import MaskRecord, Run, RunRecord, Verdict, Witness
+from theory.verdict import MaskRecord, PrecisionRecord, Run, RunRecord, Verdict, Witness
 from theory.witness.files import Corpus
 
 DIGITS = 16  # of a digest of masks: enough to tell cases apart
@@ -57,9 +57,10 @@ def verify(
     found: dict[str, list[Verdict]] = {subject.name: [] for subject in subjects}
     proved: dict[str, Proof] = {}
     masks: list[MaskRecord] = []
+    precision: list[PrecisionRecord] = []
     done = 0
 
-    def hear(said: str | Verdict | Proof | MaskRecord | None) -> None:
+    def hear(said: str | Verdict | Proof | MaskRecord | PrecisionRecord | None) -> None:
         nonlocal done
         if isinstance(said, Verdict):
             found[said.pruner].append(said)
@@ -68,6 +69,8 @@ def verify(
             proved[said.id] = said
         elif isinstance(said, MaskRecord):
             masks.append(said)
+        elif isinstance(said, PrecisionRecord):
+            precision.append(said)
         elif said is None:  # with that subject on that place
             done += 1
         else:
@@ -92,6 +95,7 @@ def verify(
         verdicts=list(chain.from_iterable(found.values())),
         runs=records,
         masks=sorted(masks, key=lambda m: list(found).index(m.pruner)),
+        precision=precision,
     )
     progress("done", steps, steps)
     return run

@@ -46,6 +46,14 @@ def verify(
         int | None,
         typer.Option(help="Rounds of the run on a model. Default: as each pruner was published.", min=1, max=32_767),
     ] = None,
+    float32: Annotated[
+        bool,
+        typer.Option(
+            "--float32",
+            help="Make each run on a model once more in float32 and count the weights it keeps in place of others. "
+            "All else is in float64, whatever type a model comes in.",
+        ),
+    ] = False,
     seed: Seed = 0,
     device: Device = "cpu",
     data: Data = None,
@@ -77,7 +85,7 @@ def verify(
     from theory.verify import verify as run_verification
     from theory.witness.files import load_corpora
 
-    _refuse_unused(model, {"--data": data, "--classes": classes, "--rounds": rounds})
+    _refuse_unused(model, {"--data": data, "--classes": classes, "--rounds": rounds, "--float32": float32 or None})
     references = pruners or _default_pruners()
     loaded = [load_held(name, claim or []) for name in references]
     chosen, where = laws_named(laws or []), load_device(device)
@@ -90,7 +98,7 @@ def verify(
     known = usage(lambda: load_corpora(corpus or []))
     files.prepare(out)
     problems = loading.load_models(model or [], seed, where, data, classes)
-    models = [Model(name, problem, rounds) for name, problem in problems.items()]
+    models = [Model(name, problem, rounds, float32) for name, problem in problems.items()]
     for model_ in models:
         note_objections(model_.name, model_.network)
     live = Live()
@@ -117,6 +125,8 @@ def verify(
     files.write(run, out, scripts)
     sys.stdout.write(to_json(run) if as_json else terminal.as_text(run, out))
     _note_passed_over(run, list(families()), max_params)
+    if float32 and not run.precision:
+        note("no pruner made a run on a model, so --float32 had nothing to compare")
     for pruner, bare in loaded:
         if bare and not pruner.claims:
             note(terminal.how_to_claim(pruner.name, run))

@@ -92,6 +92,7 @@ def test_a_broken_contract_fails_without_a_traceback(run: Run, pruner: str, said
         (("synflow", "--model", "mine.py:no_layers", "--model", "nonsense"), "; there is no model 'nonsense'"),
         (("synflow", "--model", "mine.py:not_a_model"), "returned (int, int), wanted (model, example input)"),
         (("synflow", "--model", "mine.py:small", "--data", "mine.py:not_data"), "wanted (inputs, targets, loss)"),
+        (("synflow", "--float32"), "--float32 is for models, and there is none: add --model"),
         (("synflow", "synflow"), "two of the pruners are named 'synflow'"),
         (("--nonsense",), "--nonsense"),
         (("synflow", "-o", "mine.py"), "can't be written to"),
@@ -127,11 +128,12 @@ def test_the_same_seed_gives_the_same_verdicts(run: Run) -> None:
 
 
 def test_a_model_is_not_pruned_for_laws_that_look_at_no_run(run: Run) -> None:
-    model = ("--model", "mine.py:small", *QUICK, "--json")
+    model = ("--model", "mine.py:small", "--float32", *QUICK, "--json")
     for laws, runs in (("C1,1b.degree_one", 0), ("C1,A1", 1)):
         ended = run("verify", "synflow", "--laws", laws, *model)
         found = json.loads(ended.out)
-        assert ended.status == 0 and len(found["runs"]) == runs
+        assert ended.status == 0 and len(found["runs"]) == len(found["precision"]) == runs
+        assert ("--float32 had nothing to compare" in ended.err) == (not runs)
         assert any("mine.py:small" in v["ground"] and v["balances"] for v in found["verdicts"])
 
 
@@ -151,6 +153,19 @@ def test_a_model_is_verified_along_a_run(run: Run) -> None:
         "idempotence": "held",
         "maximal_critical_compression": "",
     }
+
+
+def test_float32_stands_beside_float64_and_fails_nobody(run: Run, folder: Path) -> None:
+    both = ("--float32", "--rounds", "3", "--laws", "exact_budget", "--examples", "1", "-o", "there")
+    ended = run("verify", "synflow", "random", "--model", "mlp", *both)
+    assert ended.status == 0
+    record = from_json((folder / "there" / "run.json").read_text())
+    mlp, other = record.precision
+    assert (mlp.pruner, mlp.model, len(mlp.exchanged), mlp.ended) == ("synflow", "mlp", 3, "")
+    assert mlp.kept == [sum(kept) for kept in record.runs[0].kept]
+    assert other.drawn and other.differing == [1, 2, 3]
+    assert 'id="precision"' in (folder / "there" / "report.html").read_text()
+    assert "weights kept in float64" in ended.out and "synflow on mlp in float32" in ended.err
 
 
 @pytest.mark.parametrize(

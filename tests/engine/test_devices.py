@@ -104,12 +104,12 @@ def read_rounds(pruner: Pruner, monkeypatch) -> list[tuple[int, int]]:
 
 
 def test_a_round_is_read_once_the_next_one_is_queued_where_its_count_is_known(monkeypatch) -> None:
-    assert read_rounds(PRUNERS["synflow"], monkeypatch) == [(1, 0), (2, 1), (3, 1), (4, 1), (4, 1)]
+    assert read_rounds(PRUNERS["synflow"], monkeypatch) == [(1, 0), (2, 1), (3, 1), (4, 1), (4, 1), (4, 0)]
 
 
 def test_a_round_whose_count_only_the_masks_tell_is_read_at_once(monkeypatch) -> None:
     own = scored("own", absolute, select=lambda scores, masks, k: global_top_k(scores, masks, k))
-    assert read_rounds(own, monkeypatch) == [(1, 1), (2, 1), (3, 1), (4, 1), (4, 0)]
+    assert read_rounds(own, monkeypatch) == [(1, 1), (2, 1), (3, 1), (4, 1), (4, 0), (4, 0)]
 
 
 def test_scores_that_are_not_finite_are_told_there_as_well(monkeypatch) -> None:
