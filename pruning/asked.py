@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pruning.answers import call_scorer, check_asked, check_scores
 from pruning.masks import Masks, Tensors, check_against
-from pruning.network import check_finite
+from pruning.network import Network, check_finite
 from pruning.problem import LOSSES, Loss, Probe, Problem, check_batch
 from pruning.pruner import Pruner, State
 from pruning.trace import trace
@@ -25,10 +25,11 @@ def problem(
     """A module and a batch of data as what a pruner is run on: see `prune` and `scores`.
 
     inputs: (samples, ...), which also are the example that the module is traced by; targets: the loss's, or None where
-    there is no data. loss: "squared-error" (half the sum of squares), "cross-entropy" (the mean), or a function of
-    outputs and targets. Warns where the module goes by values: it is taken as it goes on these inputs. Raises
-    ModelError for a module that can't be traced, ValueError for no samples, an unknown loss, and targets that it can't
-    take, TypeError for a seed that is no number.
+    there is no data. A module whose parameters are DTensors (fully_shard, parallelize_module) is taken in its parts:
+    all processes call this, and `prune`, together and with the same numbers. loss: "squared-error" (half the sum of
+    squares), "cross-entropy" (the mean), or a function of outputs and targets. Warns where the module goes by values:
+    it is taken as it goes on these inputs. Raises ModelError for a module that can't be traced, ValueError for no
+    samples, an unknown loss, and targets that it can't take, TypeError for a seed that is no number.
     """
     if isinstance(loss, str) and loss not in LOSSES:
         raise ValueError(f"there is no loss {loss!r}; wanted one of {', '.join(LOSSES)}, or a function")
@@ -38,12 +39,29 @@ def problem(
         got = f"a tensor of {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else type(inputs).__name__
         raise ValueError(f"the inputs are {got}, wanted a tensor (samples, ...) of one sample or more")
     batch = None if targets is None else (inputs, targets)
-    network = trace(module, inputs)
+    network = _traced(module, inputs, targets)
     for turn in network.turns:
         warnings.warn(turn, stacklevel=2)
     made = Problem(network, batch, LOSSES[loss] if isinstance(loss, str) else loss, seed)
     check_batch(made)
     return made
+
+
+def _traced(module: nn.Module, inputs: Tensor, targets: Tensor | None) -> Network:
+    if not _is_sharded(module):
+        return trace(module, inputs)
+    from pruning.sharded.traced import same_everywhere, trace_sharded  # torch's shards take half a second to import
+
+    network = trace_sharded(module, inputs)
+    for what, given in (("inputs", inputs), ("targets", targets)):
+        if given is not None and network.together and not same_everywhere(given, network.together):
+            raise ValueError(f"the {what} are not the same on all processes; each must be given the whole batch")
+    return network
+
+
+def _is_sharded(module: nn.Module) -> bool:
+    tensors = (*module.parameters(), *module.buffers()) if isinstance(module, nn.Module) else ()
+    return any(type(t).__name__ == "DTensor" or hasattr(t, "device_mesh") for t in tensors)
 
 
 def scores(pruner: Pruner, problem: Problem, masks: Tensors | None = None) -> dict[str, Tensor]:
@@ -56,7 +74,7 @@ def scores(pruner: Pruner, problem: Problem, masks: Tensors | None = None) -> di
     network = problem.network
     if pruner.score is None:
         raise ValueError(f"{pruner.name!r} gives masks and no scores; see `prune`")
-    check_finite(network.weights)
+    check_finite(network.weights, network.together)
     kept = network.initial if masks is None else Masks(masks)
     check_against(network.weights, kept, "mask")
     found = call_scorer(pruner, network, State(network.weights, kept), Probe(problem))

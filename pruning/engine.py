@@ -9,7 +9,6 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from pruning import devices
 from pruning.answers import (
     call_choice,
     call_objective,
@@ -18,11 +17,11 @@ from pruning.answers import (
     check_kinds,
     check_scores,
 )
-from pruning.masks import Masks, Tensors
-from pruning.network import Network, check_finite
+from pruning.masks import Masks, Tensors, global_top_k
+from pruning.network import Network, Together, check_finite
 from pruning.problem import Probe, Problem
 from pruning.pruner import Pruner, State
-from pruning.rounds import MAX_ROUNDS, Log, Trace
+from pruning.rounds import MAX_ROUNDS, Log, Trace, told_later
 from pruning.schedule import Schedule
 
 
@@ -36,16 +35,20 @@ def prune(
 
     Works in the dtype and on the device of the problem's network, and on copies of the problem's
     tensors: not even a scorer that writes into them changes it. `on_round` is told each round and
-    the number of weights kept. Raises ScoreError where the scores can't be used, ValueError for
+    the number of weights kept. Where each process has parts of the network's weights, all prune together, by pruners
+    of `global_top_k` alone, and `died` holds DTensors. Raises ScoreError where the scores can't be used, ValueError for
     weights that are not finite, TypeError for what is no problem, pruner or schedule.
     """
     problem = _checked(problem, pruner, schedule)
     network, probe, log = problem.network, Probe(problem), Log(problem.network, pruner)
+    together = network.together
     died = {n: torch.where(m, 0, -1).to(torch.int16) for n, m in network.initial.items()}
     for round_, masks in enumerate(_rounds(network, pruner, schedule, probe, log), 1):
         died = {n: _fate(died[n], masks[n], round_) for n in died}
         if on_round:
             on_round(round_, log.kept)
+    if together:
+        died = together.wrapped({n: d.int() for n, d in died.items()})  # gloo gathers no int16
     return log.trace(died, dict(probe.calls))
 
 
@@ -64,16 +67,16 @@ def _checked(problem: Problem, pruner: Pruner, schedule: Schedule) -> Problem:
     check_asked(pruner, problem)
     if not callable(schedule):
         raise TypeError(f"the schedule is {schedule!r}; wanted such as prunelaws.exponential(total, keep, rounds)")
-    check_finite(problem.network.weights)
+    check_finite(problem.network.weights, problem.network.together)
     return _copied(problem)
 
 
 def _rounds(network: Network, pruner: Pruner, schedule: Schedule, probe: Probe, log: Log) -> Iterator[Masks]:
-    masks = network.initial
+    masks, pruner = network.initial, _selecting(pruner, network.together)
     for round_ in range(1, MAX_ROUNDS + 1):
         # a schedule that has ended needs no scores
         scoring = cache(partial(_score, pruner, network, _standing(network, masks), probe))
-        target = schedule(round_, log.kept, partial(_alive, pruner, scoring, masks))
+        target = schedule(round_, log.kept, partial(_alive, pruner, network, scoring, masks))
         if target is None:
             log.settle()
             return
@@ -85,6 +88,17 @@ def _rounds(network: Network, pruner: Pruner, schedule: Schedule, probe: Probe, 
         masks = after
         yield masks
     raise ValueError(f"the schedule did not end within {MAX_ROUNDS} rounds")
+
+
+def _selecting(pruner: Pruner, together: Together | None) -> Pruner:
+    """The pruner whose masks are chosen over the parts of all processes. Raises ValueError where they can't be."""
+    if together is None:
+        return pruner
+    if pruner.score is None or pruner.choose is not None or pruner.select is not global_top_k:
+        raise ValueError(
+            f"{pruner.name!r} does not keep the highest scores of all layers; of parts nothing else is chosen"
+        )
+    return replace(pruner, select=together.top_k)
 
 
 def _copied(problem: Problem) -> Problem:
@@ -117,8 +131,7 @@ def _score(pruner: Pruner, network: Network, state: State, probe: Probe) -> Scor
     if pruner.score is None:
         return None, None
     scores, cut = call_scorer_with_cut(pruner, network, state, probe)
-    waits = any(devices.queued(w) for w in network.weights.values())  # then the log tells a round later
-    (check_kinds if waits else check_scores)(pruner.name, network.weights, scores)
+    (check_kinds if told_later(network) else check_scores)(pruner.name, network.weights, scores)
     return scores, cut
 
 
@@ -129,7 +142,11 @@ def _cut(network: Network, pruner: Pruner, state: State, probe: Probe) -> Tensor
         return call_objective(pruner, network, state.effective, probe).detach()
 
 
-def _alive(pruner: Pruner, scoring: Callable[[], Scored], masks: Masks) -> Tensor:
+def _alive(pruner: Pruner, network: Network, scoring: Callable[[], Scored], masks: Masks) -> Tensor:
+    if network.together:
+        raise ValueError(
+            "this schedule goes by all scores, which no process has of a sharded network; wanted one by counts"
+        )
     scores, _ = scoring()
     if scores is None:
         raise ValueError(f"this schedule goes by scores, and {pruner.name!r} gives masks alone; wanted one by counts")

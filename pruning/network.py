@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from pruning.graph import Graph, Read, Tap
 from pruning.masks import Masks, Tensors, check_against
+
+
+class Together(Protocol):
+    """Processes that each hold a part of a network's parameters, and what only all of them can do (pruning.sharded)."""
+
+    def counts(self, name: str) -> bool:
+        """Whether this process counts what it holds of a parameter."""
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor over all processes."""
+
+    def shape(self, name: str, own: Tensor) -> torch.Size:
+        """The shape of a whole parameter."""
+
+    def drawn(self, name: str, whole: Tensor) -> Tensor:
+        """This process's part of what each has drawn alike."""
+
+    def whole(self, params: Tensors) -> Tensors:
+        """The parameters, each gathered when it is read."""
+
+    def grad_and_value(self, of: Callable[[dict[str, Tensor]], Tensor]) -> Callable[[dict[str, Tensor]], Any]:
+        """As torch.func.grad_and_value does it."""
+
+    def wrapped(self, tensors: Tensors) -> dict[str, Tensor]:
+        """Parts as tensors of torch.distributed."""
+
+    def top_k(self, scores: Tensors, masks: Masks, k: int) -> Masks:
+        """The masks of the k highest scores of all processes."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +53,8 @@ class Network:
     example: one input batch, for its shape; initial: masks the model came with.
     unpruned: parameters of two axes or more that are none of the weights, and why.
     turns: where the model goes by a value, of which the graph only knows the way that the example takes.
+    together: where each process holds a part of each parameter, the others; weights, fixed, neutral and initial are
+        then this process's parts.
     """
 
     graph: Graph
@@ -36,10 +67,22 @@ class Network:
     turns: tuple[str, ...] = ()
     tap: Tap | None = None
     read: Read | None = None
+    together: Together | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of prunable weights, of all processes."""
+        return sum(self.whole_shape(name).numel() for name in self.weights)
+
+    def whole_shape(self, name: str) -> torch.Size:
+        """The shape of a weight, of all processes' parts together."""
+        own = self.weights[name]
+        return self.together.shape(name, own) if self.together else own.shape
 
     def forward(self, weights: Tensors, x: Tensor) -> Tensor:
         """The output for input `x` under `weights`; neither is changed."""
-        return self.graph.run({**self.fixed, **weights}, x, self.tap, self.read)
+        params = {**self.fixed, **weights}
+        return self.graph.run(self.together.whole(params) if self.together else params, x, self.tap, self.read)
 
     def neutralised(self) -> Network:
         """The same network without biases, norm statistics or shifts: what data-free scores see."""
@@ -66,13 +109,16 @@ class Network:
         return replace(self, weights=weights)
 
 
-def check_finite(weights: Tensors) -> None:
-    """Raise ValueError naming the first weight that holds NaN or infinity, and how many."""
+def check_finite(weights: Tensors, together: Together | None = None) -> None:
+    """Raise ValueError naming the first weight that holds NaN or infinity, and how many; on all processes, if any."""
     for name, weight in weights.items():
-        bad = int((~torch.isfinite(weight)).sum())
+        bad = (~torch.isfinite(weight)).sum()
+        if together:
+            bad = together.summed(bad if together.counts(name) else torch.zeros_like(bad))
         if bad:
+            size = together.shape(name, weight).numel() if together else weight.numel()
             raise ValueError(
-                f"the weight {name!r} holds {bad} NaN or infinite values of {weight.numel()}; it can't be scored"
+                f"the weight {name!r} holds {int(bad)} NaN or infinite values of {size}; it can't be scored"
             )
 
 

@@ -121,5 +121,11 @@ class Probe:
         """
         self.calls["rand"] += 1
         source = torch.Generator().manual_seed((self._problem.seed + self.calls["rand"] * 0x9E3779B97F4A7C15) % 2**63)
-        kinds = {n: t.dtype if t.is_floating_point() else torch.float64 for n, t in like.items()}
-        return {n: torch.rand(t.shape, dtype=kinds[n], generator=source).to(t.device) for n, t in like.items()}
+        return {n: self._drawn(n, t, source).to(t.device) for n, t in like.items()}
+
+    def _drawn(self, name: str, like: Tensor, source: torch.Generator) -> Tensor:
+        together = self._problem.network.together
+        kind = like.dtype if like.is_floating_point() else torch.float64
+        if together is None:
+            return torch.rand(like.shape, dtype=kind, generator=source)
+        return together.drawn(name, torch.rand(together.shape(name, like), dtype=kind, generator=source))

@@ -148,8 +148,8 @@ class Saliency:
     def with_objective(self, network: Network, state: State, probe: Probe) -> tuple[dict[str, Tensor], Tensor]:
         """The same, and R, for which no pass of its own is needed."""
         weights = state.effective
-        by_weight = torch.func.grad_and_value(lambda w: self.objective(network, w, probe))
-        gradient, value = by_weight(weights)
+        differentiated = network.together.grad_and_value if network.together else torch.func.grad_and_value
+        gradient, value = differentiated(lambda w: self.objective(network, w, probe))(weights)
         scores = {name: weights[name] * gradient[name] for name in weights}
         return {n: s.abs() for n, s in scores.items()} if self.absolute else scores, value
 

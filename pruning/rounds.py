@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -56,87 +55,105 @@ class Trace:
         return self.masks_at(self.rounds)
 
 
-class Log:
-    """Rounds as they come: what each did is a row of numbers, made on the scores' device and read from there later.
+def told_later(network: Network) -> bool:
+    """Whether the log tells of scores that aren't finite: where to look would wait, or all processes must fail."""
+    return network.together is not None or any(devices.queued(w) for w in network.weights.values())
 
-    Columns: weights kept per layer; weights revived; alive scores that are not 0; mass; cut; per layer NaN and
-    infinite scores, which are counted where work is queued alone: else they are refused before anything is chosen.
-    """
+
+@dataclass(frozen=True)
+class _Round:
+    """What a round did: weights kept and revived per layer, alive scores that are not 0, mass, and R before it."""
+
+    kept: list[int]
+    revived: int
+    loud: int
+    mass: float
+    cut: float
+
+
+class Log:
+    """Rounds as they come: what each did is made as numbers on the scores' device, and read from there later."""
 
     def __init__(self, network: Network, pruner: Pruner) -> None:
         self.network, self.pruner = network, pruner
         self.targets: list[int] = []
         self._pending: list[Tensor] = []
-        self._rows: list[list[float]] = []
-        self.kept = network.initial.kept
+        self._rounds: list[_Round] = []
+        self._later = told_later(network)
+        self.kept = int(self._all({n: m.sum() for n, m in network.initial.items()}).sum())
 
     @property
     def flat(self) -> list[int]:
         """Rounds, of those that were read, in which every alive score was 0."""
-        loud = len(self.network.weights) + 1
-        return [i for i, row in enumerate(self._rows, 1) if row[loud] == 0]
+        return [i for i, done in enumerate(self._rounds, 1) if not done.loud]
+
+    def add(self, scores: Tensors | None, before: Masks, after: Masks, target: int, cut: Tensor | None) -> None:
+        """A round: its scores, the masks before and after it, what it was to keep, and R before it.
+
+        Where work is queued one round is read, and nothing else: the round before where it is known what this one
+        keeps, so that nobody waits for this one's own work. Raises ScoreError for scores that are not finite.
+        """
+        self.targets.append(target)
+        done = self._all({n: self._numbers(scores, before, after, n) for n in before}).flatten()
+        value = done.new_full((1,), torch.nan) if cut is None else cut.to(done).reshape(1)
+        self._pending.append(torch.cat([value, done]))
+        exact = self.pruner.choose is None and self.pruner.select is global_top_k and target <= self.kept
+        late = exact and devices.queued(done)
+        self._read(1 if late else 0)
+        self.kept = target if late else sum(self._rounds[-1].kept)
 
     def settle(self) -> None:
         """Read all that is pending. Raises ScoreError for scores that are not finite."""
         self._read(0)
 
-    def add(self, scores: Tensors | None, before: Masks, after: Masks, target: int, cut: Tensor | None) -> None:
-        """A round: its scores, the masks before and after it, what it was to keep, and R before it.
-
-        Where work is queued one row is read, and nothing else: that of the round before where it is known what this
-        one keeps, so that nobody waits for this round's own work. Raises ScoreError for scores that are not finite.
-        """
-        self.targets.append(target)
-        self._pending.append(self._row(scores, before, after, cut))
-        exact = self.pruner.choose is None and self.pruner.select is global_top_k and target <= self.kept
-        late = exact and devices.queued(self._pending[-1])
-        self._read(1 if late else 0)
-        self.kept = target if late else int(sum(self._rows[-1][: len(before)]))
-
-    def _row(self, scores: Tensors | None, before: Masks, after: Masks, cut: Tensor | None) -> Tensor:
-        kept = [after[n].sum() for n in before]
-        revived = torch.stack([(after[n] & ~before[n]).sum() for n in before]).sum()
-        none = torch.full((), torch.nan, dtype=torch.float64, device=revived.device)
-        loud, mass, bad = torch.ones_like(revived), none, list[Tensor]()
-        if scores is not None:
-            loud, mass = (torch.stack(parts).sum() for parts in zip(*_removed(scores, before, after), strict=True))
-            if devices.queued(revived):
-                bad = [count for n in before for count in (scores[n].isnan().sum(), scores[n].isinf().sum())]
-        columns = [*kept, revived, loud, mass, none if cut is None else cut, *bad]
-        return torch.stack([c.to(revived.device, torch.float64) for c in columns])
-
-    def _read(self, leave: int) -> None:
-        """Read rows until so many are pending."""
-        while len(self._pending) > leave:
-            row = self._pending.pop(0).tolist()
-            self._rows.append(row)
-            nans, infinite = row[len(self.network.weights) + 4 :: 2], row[len(self.network.weights) + 5 :: 2]
-            for (name, weight), nan, inf in zip(self.network.weights.items(), nans, infinite, strict=False):
-                if nan or inf:
-                    refuse_infinite(self.pruner.name, name, weight.numel(), int(nan), int(inf), weight.dtype)
-
     def trace(self, died: Tensors, calls: dict[str, int]) -> Trace:
         """All of them; died: per weight the round of its removal."""
         self.settle()
-        layers = len(self.network.weights)
-        rows = torch.tensor([r[: layers + 4] for r in self._rows], dtype=torch.float64).reshape(-1, layers + 4)
-        kept, (revived, _, mass, cut) = rows[:, :layers].long(), rows[:, layers:].T
+        rounds = self._rounds
+        cut = torch.tensor([done.cut for done in rounds], dtype=torch.float64)
         return Trace(
             layers=tuple(self.network.weights),
             targets=tuple(self.targets),
-            kept=kept,
-            mass=mass,
+            kept=torch.tensor([done.kept for done in rounds], dtype=torch.int64).reshape(len(rounds), -1)
+            if rounds
+            else torch.empty(0, len(self.network.weights), dtype=torch.int64),
+            mass=torch.tensor([done.mass for done in rounds], dtype=torch.float64),
             cut=cut,
             log_cut=cut.log(),
-            revived=tuple(revived.long().tolist()),
+            revived=tuple(done.revived for done in rounds),
             flat=tuple(self.flat),
             died=died,
             calls=calls,
         )
 
+    def _numbers(self, scores: Tensors | None, before: Masks, after: Masks, name: str) -> Tensor:
+        """Of a layer: kept, revived, alive scores that are not 0, mass, NaN scores, infinite scores."""
+        mask, kept = before[name], after[name]
+        counts = [kept.sum(), (kept & ~mask).sum()]
+        zero = torch.zeros_like(counts[0], dtype=torch.float64)
+        if scores is None:
+            ends = [zero + 1, zero * torch.nan, zero, zero]
+        else:
+            alive = scores[name].masked_fill(~mask, 0)
+            ends = [alive.count_nonzero(), alive.masked_fill(kept, 0).sum()]
+            ends += [scores[name].isnan().sum(), scores[name].isinf().sum()] if self._later else [zero, zero]
+        return torch.stack([number.to(zero) for number in (*counts, *ends)])
 
-def _removed(scores: Tensors, before: Masks, after: Masks) -> Iterator[tuple[Tensor, Tensor]]:
-    """Per layer how many alive scores are not 0, and the sum of those that are removed."""
-    for name, mask in before.items():
-        alive = scores[name].masked_fill(~mask, 0)
-        yield alive.count_nonzero(), alive.masked_fill(after[name], 0).sum()
+    def _all(self, numbers: Tensors) -> Tensor:
+        """(layers, ...), summed over all processes where each has a part."""
+        together = self.network.together
+        if together is None:
+            return torch.stack(list(numbers.values()))
+        counted = [n if together.counts(name) else torch.zeros_like(n) for name, n in numbers.items()]
+        return together.summed(torch.stack(counted))
+
+    def _read(self, leave: int) -> None:
+        """Read rounds until so many are pending."""
+        while len(self._pending) > leave:
+            cut, *numbers = self._pending.pop(0).tolist()
+            kept, revived, loud, mass, nans, infinite = (numbers[i::6] for i in range(6))
+            self._rounds.append(_Round([int(k) for k in kept], int(sum(revived)), int(sum(loud)), sum(mass), cut))
+            for (name, weight), nan, inf in zip(self.network.weights.items(), nans, infinite, strict=True):
+                if nan or inf:
+                    size = self.network.whole_shape(name).numel()
+                    refuse_infinite(self.pruner.name, name, size, int(nan), int(inf), weight.dtype)

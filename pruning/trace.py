@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from pruning.errors import ModelError
+from pruning.graph import Graph
 from pruning.masks import Masks, Tensors
 from pruning.network import Network
 from pruning.program import Program, program_of
@@ -30,24 +32,47 @@ def trace(model: nn.Module, example: Tensor) -> Network:
     refuse_unscorable(model, example)
     plain = copied(model).eval().requires_grad_(False)
     initial = unwrap(plain)
+    found = traced(plain, example)
+    masks = Masks({n: initial.get(n, torch.ones_like(w, dtype=torch.bool)) for n, w in found.weights.items()})
+    neutral = {n: found.neutral_of(n, t) for n, t in found.fixed.items()}
+    return Network(found.graph, found.weights, found.fixed, neutral, example, masks, found.unpruned, found.turns)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What is read off a plain module: see Network. norms: what a norm's scale and shift are without data."""
+
+    graph: Graph
+    weights: Tensors
+    fixed: Tensors
+    norms: Tensors
+    unpruned: Mapping[str, str]
+    turns: tuple[str, ...]
+
+    def neutral_of(self, name: str, fixed: Tensor) -> Tensor:
+        """What one of `fixed` is where a score must not see data or biases."""
+        if any(name == source.name for source in self.graph.sources):
+            return torch.zeros_like(fixed)
+        return self.norms.get(name, fixed)
+
+
+def traced(plain: nn.Module, example: Tensor) -> Traced:
+    """Read a module, in evaluation mode, without hooks or parametrizations. Raises ModelError as `trace` does."""
     program, names = program_of(plain, example), _first_names(plain)
     found = translate(program, names, _dtype_of(plain, example))
     params = found.tensors
     try:
         graph = build(found.nodes, found.output, example, params)
     except ValueError as error:
-        raise ModelError(f"{type(model).__name__} can't be traced: {error}") from error
+        raise ModelError(f"{type(plain).__name__} can't be traced: {error}") from error
     if not any(params[n].numel() for n in graph.weights):
         raise ModelError(
-            f"{type(model).__name__} has no prunable layer: "
+            f"{type(plain).__name__} has no prunable layer: "
             "no linear or convolution operator whose weight has entries was found"
         )
     weights = {n: params[n] for n in graph.weights}
     fixed = {n: t for n, t in params.items() if n not in weights}
-    zeroed = {s.name for s in graph.sources}
-    neutral = {n: torch.zeros_like(t) if n in zeroed else found.neutral.get(n, t) for n, t in fixed.items()}
-    masks = Masks({n: initial.get(n, torch.ones_like(w, dtype=torch.bool)) for n, w in weights.items()})
-    return Network(graph, weights, fixed, neutral, example, masks, _unpruned(program, names, weights), program.turns)
+    return Traced(graph, weights, fixed, found.neutral, _unpruned(program, names, weights), program.turns)
 
 
 def _unpruned(program: Program, first_names: Mapping[str, str], weights: Tensors) -> dict[str, str]:

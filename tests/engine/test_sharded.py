@@ -1,0 +1,100 @@
+"""Sharded models: parts of 2 and 4 processes are pruned to the masks of the whole model, without gathering it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sharded_run
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import nn
+
+from pruning.sharded.select import kth_largest, ordered
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def together(processes: int, script: str, *arguments: str) -> list[str]:
+    """What each of so many processes prints that run a script; all must end well."""
+    port = str(free_port())
+    around = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes)}
+    around |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", script, *arguments],
+            env={**around, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+    try:
+        said = [process.communicate(timeout=400)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0] * processes, "\n".join(said)
+    return said
+
+
+@pytest.fixture(scope="module")
+def unsharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the round in which each weight falls, of each case."""
+    folder = tmp_path_factory.mktemp("unsharded")
+    for case, (model, *_) in sharded_run.CASES.items():
+        module, x = sharded_run.MODELS[model]()
+        _, trace = sharded_run.asked(case, module, x)
+        save_file({n: d.contiguous() for n, d in trace.died.items()}, folder / f"{case}.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_parts_are_pruned_to_the_masks_of_the_whole(processes: int, unsharded: Path) -> None:
+    cases = [c for c in sharded_run.CASES if processes == 2 or not c.startswith("llama")]
+    said = together(processes, sharded_run.__file__, str(unsharded), *cases)
+    assert all(f"{len(cases)} cases are equal" in text for text in said)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.lists(st.floats(allow_nan=False), max_size=9), min_size=1, max_size=4), st.data())
+def test_the_kth_of_all_parts_is_that_of_the_sorted_whole(parts: list[list[float]], data: st.DataObject) -> None:
+    """Counts are summed one process after the other: each gives the digits of its own numbers."""
+    whole = sorted((x for part in parts for x in part), reverse=True)
+    if not whole:
+        return
+    k = data.draw(st.integers(1, len(whole)))
+    keys = [ordered(torch.tensor(part, dtype=torch.float64)) for part in parts]
+    found, above = kth_largest(keys, k, lambda counts: counts)
+    wanted = ordered(torch.tensor([whole[k - 1]], dtype=torch.float64))
+    assert found == int(wanted)
+    assert above == sum(x > whole[k - 1] for x in whole)
+
+
+def test_numbers_keep_their_order_as_integers() -> None:
+    ends = torch.finfo(torch.float64)
+    numbers = torch.tensor(
+        [-torch.inf, ends.min, -1.5, -1, -ends.tiny, -5e-324, 0, 5e-324, ends.tiny, 1, ends.max], dtype=torch.float64
+    )
+    keys = ordered(numbers)
+    assert bool((keys[1:] > keys[:-1]).all())
+    assert ordered(torch.tensor([-0.0])) == ordered(torch.tensor([0.0]))
+    single = torch.tensor([-2.5, -0.0, 1e-30, 3.0])
+    assert torch.equal(ordered(single), ordered(single.double()))
+
+
+def test_a_plain_model_is_not_taken_for_a_sharded_one() -> None:
+    from pruning.asked import problem
+
+    assert problem(nn.Linear(2, 1), torch.ones(1, 2)).network.together is None
