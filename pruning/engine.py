@@ -96,7 +96,7 @@ def _selecting(pruner: Pruner, together: Together | None) -> Pruner:
         return pruner
     if pruner.score is None or pruner.choose is not None or pruner.select is not global_top_k:
         raise ValueError(
-            f"{pruner.name!r} does not keep the highest scores of all layers; of parts nothing else is chosen"
+            f"{pruner.name!r} does not keep the highest scores of all layers; parts are pruned by that alone"
         )
     return replace(pruner, select=together.top_k)
 

@@ -1,13 +1,13 @@
 """What each of several processes does in test_sharded.py: shard a model, prune it, compare with the unsharded masks.
 
-Run by torch.distributed's environment variables: sharded_run.py FOLDER CASE...; FOLDER/CASE.safetensors holds the round
-in which each weight falls without shards.
+Run by torch.distributed's environment variables: sharded_run.py FOLDER MODEL...;
+FOLDER/CASE.safetensors holds the round in which each weight falls without shards.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -17,9 +17,13 @@ from torch import Tensor, nn
 
 from pruning.asked import problem
 from pruning.engine import prune
+from pruning.masks import layer_top_k
 from pruning.models import make
-from pruning.problem import Problem
+from pruning.network import Network
+from pruning.problem import Probe
+from pruning.pruner import State, scored
 from pruning.pruners import built_in
+from pruning.pruners.synflow import synflow
 from pruning.rounds import Trace
 from pruning.schedule import exponential
 
@@ -65,63 +69,135 @@ def llama() -> tuple[nn.Module, Tensor]:
 
 
 MODELS: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {"mlp": mlp, "vgg": vgg, "llama": llama}
-# name: model, pruner, weights kept (0: all but one), rounds
+# per model: pruner, weights kept (0: all but one), rounds
 CASES = {
-    **{f"mlp-{p}-{k}": ("mlp", p, k, 4) for p in ("synflow", "magnitude", "random", "snip") for k in (1, 4, 60, 0)},
-    **{f"vgg-{p}": ("vgg", p, 2000, 3) for p in ("synflow", "magnitude", "random")},
-    **{f"llama-{p}": ("llama", p, 900, 6) for p in ("synflow", "magnitude", "random")},
+    "mlp": [(p, k, 4) for p in ("synflow", "magnitude", "random", "snip") for k in (1, 4, 60, 0)],
+    "vgg": [(p, 2000, 2) for p in ("synflow", "magnitude", "random")],
+    "llama": [(p, 900, 5) for p in ("synflow", "magnitude", "random")],
 }
 
 
-def asked(case: str, module: nn.Module, x: Tensor) -> tuple[Problem, Trace]:
-    """The problem of a case and its run, sharded or not."""
-    _, name, keep, rounds = CASES[case]
-    targets = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3) if name == "snip" else None
+def runs(model: str, module: nn.Module, x: Tensor, few: bool = False) -> Iterator[tuple[str, Network, Trace]]:
+    """Each case of a model by name, sharded or not; few: those of the first pruner."""
+    targets = torch.linspace(-1, 1, 6, dtype=torch.float64).reshape(2, 3) if model == "mlp" else None
     made = problem(module, x, targets)
     size = made.network.size
-    return made, prune(made, built_in()[name], exponential(size, keep or size - 1, rounds))
+    for name, keep, rounds in CASES[model]:
+        if few and name != CASES[model][0][0]:
+            continue
+        trace = prune(made, built_in()[name], exponential(size, keep or size - 1, rounds))
+        yield f"{model}-{name}-{keep}", made.network, trace
 
 
-def shard(model: nn.Module) -> None:
+def shard(model: nn.Module, **how: object) -> None:
     """Each layer by itself, then the rest, as recipes have it; what is tied with others is sharded with them."""
     from torch.distributed.fsdp import fully_shard
 
     own = [p for module in model.modules() for p in module.parameters(recurse=False)]
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)) and sum(p is module.weight for p in own) == 1:
-            fully_shard(module)
-    fully_shard(model)
+            fully_shard(module, **how)
+    fully_shard(model, **how)
 
 
-def compare(folder: Path, case: str) -> None:
-    module, x = MODELS[CASES[case][0]]()
+def by_columns(model: nn.Module) -> None:
+    """As tensor parallelism has it: one layer by its outputs, the next by its inputs."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    plan = {"0": ColwiseParallel(), "2": RowwiseParallel(), "4": ColwiseParallel(), "6": RowwiseParallel()}
+    parallelize_module(model, mesh, plan)
+
+
+def twice(model: nn.Module) -> None:
+    """Two copies of two parts each."""
+    from torch.distributed.device_mesh import init_device_mesh
+
+    shard(model, mesh=init_device_mesh("cpu", (2, dist.get_world_size() // 2), mesh_dim_names=("copy", "part")))
+
+
+def compare(folder: Path, model: str, sharded: Callable[[nn.Module], None] = shard, few: bool = False) -> int:
+    """How many cases were compared."""
+    module, x = MODELS[model]()
     before = {n: p.detach().clone() for n, p in module.named_parameters()}
-    shard(module)
-    made, trace = asked(case, module, x)
-    wanted = load_file(folder / f"{case}.safetensors")
-    assert set(wanted) == set(trace.died)
-    for name, died in trace.died.items():
-        assert torch.equal(died.full_tensor(), wanted[name].int()), (case, name)
-    assert trace.kept.sum(1).tolist() == list(trace.targets)
+    sharded(module)
+    count = 0
+    for case, network, trace in runs(model, module, x, few):
+        wanted = load_file(folder / f"{case}.safetensors")
+        assert set(wanted) == set(trace.died)
+        for name, died in trace.died.items():
+            assert torch.equal(died.full_tensor(), wanted[name].int()), (case, name)
+        assert trace.kept.sum(1).tolist() == list(trace.targets)
+        assert (trace.masks.kept, trace.masks.total) == (trace.targets[-1], network.size)
+        count += 1
+    assert all(
+        torch.equal(p.full_tensor(), before[n]) for n, p in module.named_parameters() if hasattr(p, "full_tensor")
+    )
     masks = trace.masks
-    assert (masks.kept, masks.total) == (trace.targets[-1], made.network.size)
-    assert all(torch.equal(p.full_tensor(), before[n]) for n, p in module.named_parameters())
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if name in masks:
                 parameter.mul_(masks[name])
-    module(x).sum().backward()  # the model is as fully_shard made it
+    if sharded is not by_columns:  # torch runs no such model where columns don't come out even
+        module(x).sum().backward()
     shown = {n: int((p.full_tensor() != 0).sum()) for n, p in module.named_parameters() if n in masks}
     assert all(shown[n] <= k for n, k in zip(masks, masks.kept_by_layer(), strict=True))
+    return count
+
+
+def raised(what: Callable[[], object]) -> str:
+    """What all processes raise: the same, so that none waits for another."""
+    try:
+        what()
+    except (ValueError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"
+
+
+def refusals() -> None:
+    """What can't be done in parts is said by all, of one word."""
+    module, x = mlp()
+    first = dist.get_rank() == 0
+    with torch.no_grad():
+        module[6].weight[0, 0] = torch.inf  # of which one process has the part
+    shard(module)
+    broken = problem(module, x)
+    plan = exponential(broken.network.size, 9, 2)
+    assert "'6.weight' holds 1 NaN or infinite values of 15" in raised(lambda: prune(broken, synflow, plan))
+    module, x = mlp()
+    shard(module)
+    assert "the inputs are not the same on all processes" in raised(lambda: problem(module, x + first))
+    good = problem(module, x)
+    by_scores = raised(lambda: prune(good, synflow, lambda round_, kept, alive: len(alive()) // 2))
+    assert "which no process has of a sharded network" in by_scores
+    by_layer = scored("by layer", synflow.score, select=layer_top_k)
+    assert "'by layer' does not keep the highest scores of all layers" in raised(lambda: prune(good, by_layer, plan))
+    too_many = raised(lambda: prune(good, synflow, lambda *_: good.network.size + 1))
+    assert f"asked to keep {good.network.size + 1} weights, wanted 0 to {good.network.size}" in too_many
+
+    def spoilt(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
+        return {n: w / (1 - (first and n == "2.weight")) for n, w in state.weights.items()}
+
+    found = raised(lambda: prune(good, scored("spoilt", spoilt), plan))
+    assert "'spoilt' returned 0 NaN and 27 infinite scores of 45 for '2.weight'" in found, found
+    wrapped = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3).double())
+    shard(wrapped)
+    assert "has masks or parametrizations" in raised(lambda: problem(wrapped, torch.ones(1, 4).double()))
 
 
 def main() -> None:
-    folder, *cases = sys.argv[1:]
+    folder, *models = sys.argv[1:]
     dist.init_process_group("gloo")
     torch.set_num_threads(1)
-    for case in cases:
-        compare(Path(folder), case)
-    print(f"process {dist.get_rank()} of {dist.get_world_size()}: {len(cases)} cases are equal", flush=True)
+    processes = dist.get_world_size()
+    cases = sum(compare(Path(folder), model, few=model != "mlp" and processes > 2) for model in models)
+    if processes == 2:
+        cases += compare(Path(folder), "mlp", by_columns, few=True)
+        refusals()
+    else:
+        cases += compare(Path(folder), "mlp", twice, few=True)
+    print(f"process {dist.get_rank()} of {processes}: {cases} cases are equal", flush=True)
     dist.barrier()  # gloo aborts a process whose neighbour has left
     dist.destroy_process_group()
 
