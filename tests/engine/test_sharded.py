@@ -66,6 +66,18 @@ def test_parts_are_pruned_to_the_masks_of_the_whole(processes, models, cases, un
     assert all(f"{cases} cases are equal" in text for text in said), said
 
 
+def test_the_example_of_the_documentation_runs_by_torchrun(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "sharded.md").read_text()
+    lines = [line.removeprefix("    ") for line in text.splitlines() if line.startswith("    ") or not line]
+    (tmp_path / "prune_sharded.py").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--master-port", str(free_port()), "prune_sharded.py"]
+    around = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    ended = subprocess.run(command, cwd=tmp_path, env=around, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == "kept 189 of 18944 weights\n"
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.lists(st.floats(allow_nan=False), max_size=9), min_size=1, max_size=4), st.data())
 def test_the_kth_of_all_parts_is_that_of_the_sorted_whole(parts: list[list[float]], data: st.DataObject) -> None:
