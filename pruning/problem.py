@@ -99,13 +99,14 @@ class Probe:
         return gradient
 
     def hvp(
-        self, network: Network, weights: Tensors, direction: Tensors, temperature: float = 1.0
+        self, network: Network, weights: Tensors, direction: Tensors | None = None, temperature: float = 1.0
     ) -> dict[str, Tensor]:
-        """Hessian of the loss times `direction`, by reverse over reverse."""
+        """Hessian of the loss times `direction`, by reverse over reverse; None is the gradient, from the same pass."""
 
         def slope(w: dict[str, Tensor]) -> Tensor:
             gradient = self.grad(network, w, temperature)
-            return torch.stack([(gradient[n] * direction[n]).sum() for n in gradient]).sum()
+            along = {n: g.detach() for n, g in gradient.items()} if direction is None else direction
+            return torch.stack([(gradient[n] * along[n]).sum() for n in gradient]).sum()
 
         product: dict[str, Tensor] = torch.func.grad(slope)(dict(weights))
         return product

@@ -16,8 +16,7 @@ def gradient_signal(network: Network, state: State, probe: Probe) -> dict[str, T
     in the sense of the conservation laws.
     """
     weights = state.effective
-    gradient = probe.grad(network, weights, TEMPERATURE)
-    product = probe.hvp(network, weights, gradient, TEMPERATURE)
+    product = probe.hvp(network, weights, temperature=TEMPERATURE)
     return {name: weights[name] * product[name] for name in weights}
 
 

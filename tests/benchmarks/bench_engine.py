@@ -7,7 +7,11 @@ threshold, `where` the masks. Its float64 form is the oracle for masks where it 
 Run: make bench, or python tests/benchmarks/bench_engine.py --model vgg16_bn --compression 100 --rounds 100 --turns 3
 --public PATH: a checkout of the paper's repository, whose own loop on its own model takes turns with these too.
 --alone: the fast path and nothing else, on larger models too (vgg19 and resnet152 of ImageNet's size, deep: a
-perceptron of 1,000 layers); peak memory is above what the process held before.
+perceptron of 1,000 layers); peak memory is above what the process held before. Beside it: how long the surviving
+weights alone take to be read twice and written once in each round, at the bandwidth that is measured here.
+--pruners: the other pruners, against the textbook loop, and their passes over the data in those of the model.
+--sweep: 25 compressions by fixed steps, one run and its masks, against runs of their own.
+--device NAME: the textbook loop there in float64, against the fast path; its masks are compared.
 """
 
 from __future__ import annotations
@@ -24,13 +28,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from pruning.engine import prune
+from pruning.fast.best import prune_at_best
 from pruning.fast.run import run_synflow
 from pruning.models import make
 from pruning.network import Network
-from pruning.schedule import exponential
+from pruning.problem import Probe, Problem, cross_entropy
+from pruning.pruners import built_in
+from pruning.pruners.synflow import synflow
+from pruning.rounds import Trace
+from pruning.schedule import exponential, fixed_step
 from pruning.trace import trace
 
 ROUNDS = 100
+RUNS = (("snip", 1), ("grasp", 1), ("magnitude", 1), ("magnitude", 20), ("random", 1), ("random", 20))  # of `others`
 
 
 class Masked(nn.Module):
@@ -158,6 +169,82 @@ def differing(found: list[Tensor], wanted: list[Tensor]) -> int:
     return sum(int((a.bool() != b.bool()).sum()) for a, b in zip(found, wanted, strict=True))
 
 
+def problem_of(name: str) -> Problem:
+    """With a batch of 32 random samples, in float64."""
+    net = network(name)
+    torch.manual_seed(0)
+    inputs = torch.randn(32, *net.example.shape[1:], dtype=torch.float64)
+    return Problem(net, (inputs, torch.arange(32) % 10), cross_entropy, 0)
+
+
+def others(name: str, turns: int) -> None:
+    """The other pruners: a round each as published, and magnitude and random over many."""
+    asked = problem_of(name)
+    total = asked.network.initial.total
+    probe, weights = Probe(asked), dict(asked.network.weights)
+    passes = statistics.median(timed(lambda: probe.grad(asked.network, weights)) for _ in range(turns + 1))
+    print(f"{name:10} a forward and backward pass over the batch of 32 takes {passes:.2f} s", flush=True)
+    for pruner, rounds in (
+        ("snip", 1),
+        ("grasp", 1),
+        ("magnitude", 1),
+        ("magnitude", 100),
+        ("random", 1),
+        ("random", 10),
+    ):
+        method, plan = built_in()[pruner], exponential(total, total // 100, rounds)
+        seconds: dict[str, list[float]] = {"best": [], "textbook": []}
+        for _ in range(turns):
+            seconds["best"].append(timed(lambda: prune_at_best(asked, method, plan)))  # noqa: B023
+            seconds["textbook"].append(timed(lambda: prune(asked, method, plan)))  # noqa: B023
+        best, textbook = (statistics.median(seconds[k]) for k in ("best", "textbook"))
+        print(
+            f"{name:10} {pruner:10} {rounds:4} rounds  {best:7.2f} s  textbook loop {textbook:7.2f} s"
+            f"  {textbook / best:5.1f}x  = {best / passes:.2f} passes",
+            flush=True,
+        )
+
+
+def sweep(name: str) -> None:
+    """25 compressions, 10^0.16 to 10^4: one run and all masks, and the last of the runs of their own."""
+    net = network(name)
+    total = net.initial.total
+    traces: list[Trace] = []
+    shared = timed(lambda: traces.append(run_synflow(net, fixed_step(total, round(total * 1e-4), 25))))
+    masks = timed(lambda: [traces[0].masks_at(4 * j) for j in range(1, 26)])
+    print(f"{name:10} 25 compressions by one run {shared:.2f} s, their masks {masks:.2f} s", flush=True)
+    alone = 0.0
+    for j in range(1, 26):
+        plan = fixed_step(total, round(total * 10 ** (-4 * j / 25)), 25)
+        alone += timed(lambda: traces.append(run_synflow(net, plan)))  # noqa: B023
+        assert traces.pop().masks == traces[0].masks_at(4 * j)
+    print(f"{name:10} 25 runs of their own {alone:.2f} s, {alone / (shared + masks):.1f}x; masks equal", flush=True)
+
+
+def on_device(name: str, compression: float, rounds: int, device: str) -> None:
+    """The textbook loop on a device, against the fast path here."""
+    net = network(name)
+    total = net.initial.total
+    plan = exponential(total, round(total / compression), rounds)
+    traces: list[Trace] = []
+    fast = timed(lambda: traces.append(run_synflow(net, plan)))
+    there = Problem(net.to(device), None, cross_entropy, 0)
+    prune(there, synflow, exponential(total, total // 2, 1))  # what is made at first use is no part of it
+    seconds = timed(lambda: traces.append(prune(there, synflow, plan)))
+    differ = differing([m.cpu() for m in traces[1].masks.values()], list(traces[0].masks.values()))
+    print(
+        f"{name:10} compression {compression:6,.0f} {rounds:4} rounds  textbook loop on {device} {seconds:7.2f} s"
+        f"  fast path on the CPU {fast:7.2f} s  {fast / seconds:5.1f}x  differing entries {differ}",
+        flush=True,
+    )
+
+
+def bandwidth() -> float:
+    """Bytes per second that one pass over memory reads, by as many threads as torch has."""
+    long = torch.ones(2**26, dtype=torch.float64)
+    return 8 * long.numel() / min(timed(long.sum) for _ in range(5))
+
+
 def compare(name: str, compression: float, rounds: int, turns: int, oracle: bool, beside: bool) -> None:
     """One line: seconds of both, the ratio, entries that differ from the float64 oracle."""
     net = network(name)
@@ -199,11 +286,15 @@ def alone(name: str, compression: float, rounds: int) -> None:
     net = network(name)
     total = net.initial.total
     before = peak()
-    seconds = timed(lambda: run_synflow(net, exponential(total, round(total / compression), rounds)))
+    traces: list[Trace] = []
+    seconds = timed(lambda: traces.append(run_synflow(net, exponential(total, round(total / compression), rounds))))
     above = peak() - before
+    passes = 3 * 8 * (total + int(traces[0].kept[:-1].sum()))
+    floor = passes / bandwidth()
     print(
         f"{name:10} compression {compression:6,.0f} {rounds:4} rounds  {total:,} weights  {seconds:7.2f} s"
-        f"  peak above the model {above / 2**20:,.0f} MB = {above / (8 * total):.2f} x its float64 weights",
+        f"  peak above the model {above / 2**20:,.0f} MB = {above / (8 * total):.2f} x its float64 weights"
+        f"  {seconds / floor:.1f} x the bandwidth's floor of {floor:.2f} s",
         flush=True,
     )
 
@@ -217,15 +308,27 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--oracle", action="store_true")
     parser.add_argument("--alone", action="store_true")
+    parser.add_argument("--pruners", action="store_true")
+    parser.add_argument("--sweep", action="store_true")
+    parser.add_argument("--device")
     parser.add_argument("--public", metavar="PATH")
     asked = parser.parse_args()
     if asked.public:
         sys.path.insert(0, asked.public)
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}")
+    device = asked.device or ("cuda" if torch.cuda.is_available() else None)
     for name in asked.model or ["vgg16_bn", "resnet18"]:
+        if asked.pruners:
+            others(name, asked.turns)
+            continue
+        if asked.sweep:
+            sweep(name)
+            continue
         for compression in asked.compression or [1e2, 1e4]:
             if asked.alone:
                 alone(name, compression, asked.rounds)
+            elif device:
+                on_device(name, compression, asked.rounds, device)
             else:
                 compare(name, compression, asked.rounds, asked.turns, asked.oracle, bool(asked.public))
 
