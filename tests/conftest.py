@@ -2,12 +2,12 @@
 
 import os
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before numpy and torch, which make their threads as they are imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 import torch
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the commands that tests start
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from problems import dense_problem
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from pruning.answers import ScoreError, call_scorer
@@ -348,6 +349,18 @@ def test_a_schedule_that_goes_by_scores_sees_them_ascending_with_the_silent_ones
     assert len(fast) == len(seen) == 4
     for one, other in zip(fast, seen, strict=True):
         torch.testing.assert_close(one, other, rtol=HALF, atol=0)
+
+
+def test_masks_are_the_same_by_one_thread_and_by_two() -> None:
+    """More weights than are looked at without a sample, in products that are shared out to threads."""
+    model, x = make("vgg11_bn", 0)
+    network = trace(model, x).to(dtype=torch.float64)
+    plan = exponential(network.initial.total, network.initial.total // 100, 6)
+    found = []
+    for count in (1, 2):
+        with threadpool_limits(count):
+            found.append(run_synflow(network, plan))
+    assert all(torch.equal(found[0].died[n], died) for n, died in found[1].died.items())
 
 
 def test_another_schedule_and_progress() -> None:
