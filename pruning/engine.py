@@ -22,7 +22,7 @@ from pruning.network import Network, Together, check_finite
 from pruning.problem import Probe, Problem
 from pruning.pruner import Pruner, State
 from pruning.rounds import MAX_ROUNDS, Log, Trace, told_later
-from pruning.schedule import Schedule
+from pruning.schedule import Alive, Schedule
 
 
 def prune(
@@ -76,7 +76,7 @@ def _rounds(network: Network, pruner: Pruner, schedule: Schedule, probe: Probe, 
     for round_ in range(1, MAX_ROUNDS + 1):
         # a schedule that has ended needs no scores
         scoring = cache(partial(_score, pruner, network, _standing(network, masks), probe))
-        target = schedule(round_, log.kept, partial(_alive, pruner, network, scoring, masks))
+        target = schedule(round_, log.kept, _alive(pruner, network, scoring, masks, probe))
         if target is None:
             log.settle()
             return
@@ -142,15 +142,27 @@ def _cut(network: Network, pruner: Pruner, state: State, probe: Probe) -> Tensor
         return call_objective(pruner, network, state.effective, probe).detach()
 
 
-def _alive(pruner: Pruner, network: Network, scoring: Callable[[], Scored], masks: Masks) -> Tensor:
-    if network.together:
-        raise ValueError(
-            "this schedule goes by all scores, which no process has of a sharded network; wanted one by counts"
-        )
-    scores, _ = scoring()
-    if scores is None:
-        raise ValueError(f"this schedule goes by scores, and {pruner.name!r} gives masks alone; wanted one by counts")
-    return torch.cat([scores[n][masks[n]] for n in masks]).sort().values
+def _alive(pruner: Pruner, network: Network, scoring: Callable[[], Scored], masks: Masks, probe: Probe) -> Alive:
+    def scores() -> Tensor:
+        if network.together:
+            raise ValueError(
+                "this schedule goes by all scores, which no process has of a sharded network; wanted one by counts"
+            )
+        found, _ = scoring()
+        if found is None:
+            raise ValueError(
+                f"this schedule goes by scores, and {pruner.name!r} gives masks alone; wanted one by counts"
+            )
+        return torch.cat([found[n][masks[n]] for n in masks]).sort().values
+
+    def shares() -> Tensor:
+        ascending, (_, cut) = scores(), scoring()
+        cut = _cut(network, pruner, State(network.weights, masks), probe) if cut is None else cut
+        if cut is None:
+            raise ValueError(f"this schedule goes by shares of R, and {pruner.name!r} has no objective")
+        return ascending.double() / cut.double()
+
+    return Alive(scores, shares)
 
 
 def _fate(died: Tensor, kept: Tensor, round_: int) -> Tensor:

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor
 
-# (round counted from 1, weights kept now, the alive scores sorted ascending, made on demand)
+
+@dataclass(frozen=True)
+class Alive:
+    """The weights that are left, as a schedule may ask for them: their scores are made when they are asked for."""
+
+    _scores: Callable[[], Tensor]
+    _shares: Callable[[], Tensor]
+
+    def __call__(self) -> Tensor:
+        """Their scores, ascending."""
+        return self._scores()
+
+    def shares(self) -> Tensor:
+        """Their scores over the objective R before the round, ascending, in float64. Raises ValueError without an R."""
+        return self._shares()
+
+
+# (round counted from 1, weights kept now, those that are left)
 # -> weights to keep after this round; None when the schedule has ended
-Schedule = Callable[[int, int, Callable[[], Tensor]], int | None]
+Schedule = Callable[[int, int, Alive], int | None]
 
 
 def exponential(total: int, keep: int, rounds: int) -> Schedule:
@@ -55,7 +73,7 @@ def _check(total: int, keep: int, rounds: int) -> None:
 
 
 def _fixed(plan: list[int]) -> Schedule:
-    def schedule(round_: int, kept: int, alive: Callable[[], Tensor]) -> int | None:
+    def schedule(round_: int, kept: int, alive: Alive) -> int | None:
         return min(kept, plan[round_ - 1]) if round_ <= len(plan) else None
 
     return schedule

@@ -20,13 +20,13 @@ from pruning.masks import Masks
 from pruning.network import Network
 from pruning.problem import LOSSES, Probe, Problem
 from pruning.pruner import Pruner, State
+from pruning.roundings import UnreadableFlow, path_roundings, shapes_of
 from pruning.rounds import Trace
 from pruning.schedule import exponential
 from theory.flow import Flow, measure_flow
 from theory.networks.batch import Batch
 from theory.numerics import Bound, gamma, largest_integer, least_magnitude
 from theory.optype import types_of
-from theory.roundings import UnreadableFlow, path_roundings
 from theory.shaking import shaken
 from theory.subjects import Stepper, the_loss
 from theory.traits import LARGEST, Trait, last_layer, traits_of
@@ -294,16 +294,9 @@ class Case:
 
         None with an operator whose roundings were not counted.
         """
-        shapes: dict[str, Tensor] = {}
-
-        def keep(name: str, value: Tensor) -> Tensor:
-            shapes[name] = value
-            return value
-
-        params = {n: t[0].to("meta") for n, t in {**self.batch.fixed, **self.batch.weights}.items()}
-        self.graph.run(params, self.batch.network.example[:1].to("meta"), keep)
+        params = {n: t[0] for n, t in {**self.batch.fixed, **self.batch.weights}.items()}
         try:
-            return path_roundings(self.graph, shapes)
+            return path_roundings(self.graph, shapes_of(self.graph, params, self.batch.network.example))
         except UnreadableFlow:
             return None
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pruning.graph import INPUT, Edge, Graph, Node, Param, Source
 from pruning.masks import Tensors
+from pruning.roundings import UnreadableFlow, extra_uses, only_sums, roundings
 from theory.numerics import eta, gamma, largest_integer, least_magnitude
-from theory.roundings import UnreadableFlow, extra_uses, only_sums, roundings
 
 
 @dataclass(frozen=True)

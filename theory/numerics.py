@@ -10,35 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import overload
 
 import torch
 from torch import Tensor
 
+from pruning.roundings import gamma, unit_roundoff
+
+__all__ = ["gamma", "unit_roundoff"]  # which the engine's certified schedules rest on as well
+
 # An identity gains the full difference of the two precisions (29 bits), a falsehood none: cut at half.
 ORDER_BITS = (math.log2(torch.finfo(torch.float32).eps) - math.log2(torch.finfo(torch.float64).eps)) / 2
-
-
-def unit_roundoff(dtype: torch.dtype) -> float:
-    """u: half the distance from 1 to the next number."""
-    return torch.finfo(dtype).eps / 2
-
-
-@overload
-def gamma(k: int, dtype: torch.dtype) -> float: ...
-
-
-@overload
-def gamma(k: Tensor, dtype: torch.dtype) -> Tensor: ...
-
-
-def gamma(k: int | Tensor, dtype: torch.dtype) -> float | Tensor:
-    """gamma_k, or that of each of many k; raises ValueError where k u >= 1, when nothing can be said."""
-    most = int(k.max()) if isinstance(k, Tensor) else k
-    if most * unit_roundoff(dtype) >= 1:
-        raise ValueError(f"{most} roundings in {dtype} have no bound")
-    ku = k.to(dtype) * unit_roundoff(dtype) if isinstance(k, Tensor) else k * unit_roundoff(dtype)
-    return ku / (1 - ku)
 
 
 def eta(dtype: torch.dtype) -> float:

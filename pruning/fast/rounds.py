@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +15,7 @@ from pruning.fast.store import Array
 from pruning.fast.survivors import Survivors
 from pruning.network import Network
 from pruning.rounds import MAX_ROUNDS, Trace
-from pruning.schedule import Schedule
+from pruning.schedule import Alive, Schedule
 
 
 class Scoring(Protocol):
@@ -44,7 +43,7 @@ def run_rounds(
     left = network.initial.kept
     for round_ in range(1, MAX_ROUNDS + 1):
         made = _Once(scoring)
-        target = schedule(round_, left, partial(_alive, made))
+        target = schedule(round_, left, _alive(name, made))
         if target is None:
             break
         if not 0 <= target <= left:
@@ -96,9 +95,19 @@ class _Once:
         return self.found
 
 
-def _alive(made: _Once) -> Tensor:
-    _, power = made()
-    return torch.from_numpy(_times_power(made.scoring.survivors.scores(), power))
+def _alive(name: str, made: _Once) -> Alive:
+    def scores() -> Tensor:
+        _, power = made()
+        return torch.from_numpy(_times_power(made.scoring.survivors.scores(), power))
+
+    def shares() -> Tensor:
+        total, _ = made()
+        if math.isnan(total):
+            raise ValueError(f"this schedule goes by shares of R, and {name!r} has no objective")
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a network through which nothing flows
+            return torch.from_numpy(made.scoring.survivors.scores() / total)
+
+    return Alive(scores, shares)
 
 
 def _times_power(numbers: float | Array, power: int) -> Array:

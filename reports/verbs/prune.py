@@ -16,7 +16,12 @@ from reports.verbs.common import FAILED, AsJson, Classes, Data, Device, Seed, no
 def prune(
     pruner: Annotated[str, typer.Argument(help="Built-in name, package.module:object or file.py:object.")],
     model: Annotated[str, typer.Option(help="A built-in name or module:factory.")],
-    compression: Annotated[float, typer.Option(help="Weights before, over weights after: 100 keeps 1 %.")],
+    compression: Annotated[
+        str,
+        typer.Option(
+            help="Weights before, over weights after: 100 keeps 1 %; max, with a certified schedule, as far as it goes."
+        ),
+    ],
     rounds: Annotated[
         int | None,
         typer.Option(
@@ -25,7 +30,13 @@ def prune(
             max=32_767,
         ),
     ] = None,
-    schedule: Annotated[str, typer.Option(help="exponential, linear, one-shot or fixed-step.")] = "exponential",
+    schedule: Annotated[
+        str,
+        typer.Option(
+            help="exponential, linear, one-shot, fixed-step; or certified, which no cut is emptied by: mass-safe, "
+            "count-safe, hybrid."
+        ),
+    ] = "exponential",
     seed: Seed = 0,
     device: Device = "cpu",
     data: Data = None,
@@ -42,19 +53,18 @@ def prune(
 
     method = load_pruner(pruner)
     problem = loading.load_model(model, seed, load_device(device), data, classes)
-    count = (1 if schedule == "one-shot" else method.rounds) if rounds is None else rounds
-    plan = usage(lambda: pruning_run.planned(problem, compression, schedule, count))
+    asked = usage(lambda: pruning_run.planned(problem, method, compression, schedule, rounds))
     if out is not None:
         files.prepare_file(out)
     note_objections(model, problem.network)
-    live, length = Live(), pruning_run.length(schedule, compression, count)
+    live = Live()
     try:
         with live, redirect_stdout(sys.stderr):
             trace = prune_at_best(
                 problem,
                 method,
-                plan,
-                lambda r, kept: live.step(f"pruning {model}: round {r}, {kept:,} kept", r - 1, length),
+                asked.schedule,
+                lambda r, kept: live.step(f"pruning {model}: round {r}, {kept:,} kept", r - 1, max(r, asked.length)),
                 note,
             )
     except ScoreError as error:
@@ -66,6 +76,9 @@ def prune(
     if out is not None:
         save_masks(out, trace.masks, {"pruner": method.name, "model": model, "seed": str(seed)})
     if as_json:
-        return print_json(result)
-    sys.stdout.write(terminal.pruning_text(method.name, model, result))
-    return None
+        print_json(result)
+    else:
+        sys.stdout.write(terminal.pruning_text(method.name, model, result))
+    if asked.keep is not None and result["kept"] > asked.keep:
+        note(f"{asked.keep:,} weights were asked for, and each of the {result['kept']:,} left lies on every live path")
+        raise typer.Exit(FAILED)

@@ -30,6 +30,18 @@ def test_prune_prints_what_was_kept_round_by_round(run: Run) -> None:
     assert all(r["log_cut_mass"] == pytest.approx(math.log(r["cut_mass"])) for r in result["rounds"])
 
 
+@pytest.mark.parametrize("schedule", ["mass-safe", "count-safe", "hybrid"])
+def test_prune_goes_as_far_as_a_live_path_lets_it(run: Run, schedule: str) -> None:
+    arguments = ("--model", "mine.py:small", "--schedule", schedule, "--json")
+    result = json.loads(run("prune", "synflow", "--compression", "max", *arguments).out)
+    assert [layer["kept"] for layer in result["layers"]] == [1] * len(result["layers"])
+    assert all(r["pruned_mass"] < r["cut_mass"] for r in result["rounds"])
+    ended = run("prune", "magnitude", "--compression", "max", *arguments)
+    assert ended.status == 2 and "rests on the union bound (prunelaws explain B6), which 'magnitude'" in ended.err
+    ended = run("prune", "synflow", "--compression", f"{result['total']}", *arguments)
+    assert ended.status == 1 and "1 weights were asked for, and each of the" in ended.err
+
+
 def test_prune_has_no_cut_mass_without_an_objective(run: Run) -> None:
     result = json.loads(run("prune", "random", "--model", "mine.py:small", "--compression", "2", "--json").out)
     assert [r["cut_mass"] for r in result["rounds"]] == [None]

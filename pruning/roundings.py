@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import overload
 
 import torch
+from torch import Tensor
 
 from pruning.graph import Graph, Junction, Node
 from pruning.masks import Tensors
@@ -22,6 +24,28 @@ _COPIES = {
     "expand", "repeat", "repeat_interleave", "pad", "unfold", "upsample_nearest1d", "upsample_nearest2d",
     "upsample_nearest3d", "_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d",
 }  # fmt: skip
+
+
+def unit_roundoff(dtype: torch.dtype) -> float:
+    """u: half the distance from 1 to the next number."""
+    return torch.finfo(dtype).eps / 2
+
+
+@overload
+def gamma(k: int, dtype: torch.dtype) -> float: ...
+
+
+@overload
+def gamma(k: Tensor, dtype: torch.dtype) -> Tensor: ...
+
+
+def gamma(k: int | Tensor, dtype: torch.dtype) -> float | Tensor:
+    """gamma_k, or that of each of many k; raises ValueError where k u >= 1, when nothing can be said."""
+    most = int(k.max()) if isinstance(k, Tensor) else k
+    if most * unit_roundoff(dtype) >= 1:
+        raise ValueError(f"{most} roundings in {dtype} have no bound")
+    ku = k.to(dtype) * unit_roundoff(dtype) if isinstance(k, Tensor) else k * unit_roundoff(dtype)
+    return ku / (1 - ku)
 
 
 class UnreadableFlow(ValueError):
@@ -98,6 +122,18 @@ def path_roundings(graph: Graph, shapes: Tensors) -> int:
     k += sum(extra_uses(graph, junction) for junction in graph.junctions)
     k += sum(2 * roundings(n, shapes) for n in graph.nodes if n.name not in weighted and n.name in shapes)
     return k + shapes[graph.output].numel()
+
+
+def shapes_of(graph: Graph, params: Tensors, example: Tensor) -> dict[str, Tensor]:
+    """The value of each node for one sample, on the meta device: nothing is computed."""
+    shapes: dict[str, Tensor] = {}
+
+    def keep(name: str, value: Tensor) -> Tensor:
+        shapes[name] = value
+        return value
+
+    graph.run({n: t.to("meta") for n, t in params.items()}, example[:1].to("meta"), keep)
+    return shapes
 
 
 def extra_uses(graph: Graph, junction: Junction) -> int:
