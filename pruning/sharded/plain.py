@@ -14,12 +14,6 @@ from torch.distributed.tensor import DTensor
 from pruning.errors import ModelError, retold
 
 
-def is_sharded(model: nn.Module) -> bool:
-    """Whether a parameter or a buffer is a DTensor."""
-    tensors = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
-    return any(isinstance(t, DTensor) for t in tensors)
-
-
 def plain_copy(model: nn.Module) -> nn.Module:
     """A copy without shards or their hooks: of more than one axis stands NaN for what is sharded, without memory.
 
