@@ -300,8 +300,9 @@ class Case:
             shapes[name] = value
             return value
 
-        params = {n: t[0].to("meta") for n, t in {**self.batch.fixed, **self.batch.weights}.items()}
-        self.graph.run(params, self.batch.network.example[:1].to("meta"), keep)
+        device = None if self.batch.shape is not None else "meta"  # a small network is run sooner than on the latter
+        params = {n: t[0].to(device) for n, t in {**self.batch.fixed, **self.batch.weights}.items()}
+        self.graph.run(params, self.batch.network.example[:1].to(device), keep)
         try:
             return path_roundings(self.graph, shapes)
         except UnreadableFlow:
