@@ -30,6 +30,7 @@ _PUBLIC = {
     "read_masks": "pruning.interchange",
     "save_masks": "pruning.maskfile",
     "Claim": "pruning.pruner",
+    "Entrywise": "pruning.pruner",
     "in_place": "pruning.inplace",
     "masking": "pruning.pruner",
     "synaptic_flow": "pruning.adapters.synaptic_flow",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pruning.errors import retold
-from pruning.masks import Masks, Tensors, check_against
+from pruning.masks import Masks, Tensors, check_against, global_top_k
 from pruning.network import Network
 from pruning.problem import Probe, Problem
 from pruning.pruner import Pruner, Saliency, State
@@ -129,6 +129,8 @@ def call_choice(
 
     Raises ScoreError where it raised or gave something else.
     """
+    if pruner.choose is None and pruner.select is global_top_k:  # touches none of them; to copy them takes longer
+        return ask_choice(pruner, network, state, scores, keep, probe)
     with as_they_were():
         return ask_choice(pruner, network, state, scores, keep, probe)
 

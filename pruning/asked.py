@@ -50,11 +50,19 @@ def problem(
 def _traced(module: nn.Module, inputs: Tensor, targets: Tensor | None) -> Network:
     if not _is_sharded(module):
         return trace(module, inputs)
-    from pruning.sharded.traced import same_everywhere, trace_sharded  # torch's shards take half a second to import
+    from pruning.sharded.traced import (  # torch's shards take half a second to import
+        same_everywhere,
+        same_kind,
+        trace_sharded,
+    )
 
+    given = {"inputs": inputs, "targets": targets}
+    for what, tensor in given.items():
+        if not same_kind(tensor):
+            raise ValueError(f"the {what} are not of one shape and type on all processes; each takes the whole batch")
     network = trace_sharded(module, inputs)
-    for what, given in (("inputs", inputs), ("targets", targets)):
-        if given is not None and network.together and not same_everywhere(given, network.together):
+    for what, tensor in given.items():
+        if tensor is not None and network.together and not same_everywhere(tensor, network.together):
             raise ValueError(f"the {what} are not the same on all processes; each must be given the whole batch")
     return network
 
@@ -72,9 +80,11 @@ def scores(pruner: Pruner, problem: Problem, masks: Tensors | None = None) -> di
     """
     check_asked(pruner, problem)
     network = problem.network
+    if network.together:
+        raise ValueError("no process has all scores of a sharded network; see `prune`")
     if pruner.score is None:
         raise ValueError(f"{pruner.name!r} gives masks and no scores; see `prune`")
-    check_finite(network.weights, network.together)
+    check_finite(network.weights)
     kept = network.initial if masks is None else Masks(masks)
     check_against(network.weights, kept, "mask")
     found = call_scorer(pruner, network, State(network.weights, kept), Probe(problem))

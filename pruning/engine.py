@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pruning.answers import (
+    ScoreError,
     call_choice,
     call_objective,
     call_scorer_with_cut,
@@ -20,9 +21,9 @@ from pruning.answers import (
 from pruning.masks import Masks, Tensors, global_top_k
 from pruning.network import Network, Together, check_finite
 from pruning.problem import Probe, Problem
-from pruning.pruner import Pruner, State
+from pruning.pruner import Entrywise, Pruner, Saliency, State
 from pruning.rounds import MAX_ROUNDS, Log, Trace, told_later
-from pruning.schedule import Alive, Schedule
+from pruning.schedule import Alive, Schedule, asked, check_schedule
 
 
 def prune(
@@ -65,8 +66,7 @@ def masks_by_round(problem: Problem, pruner: Pruner, schedule: Schedule, log: Lo
 def _checked(problem: Problem, pruner: Pruner, schedule: Schedule) -> Problem:
     """A copy of what can be run."""
     check_asked(pruner, problem)
-    if not callable(schedule):
-        raise TypeError(f"the schedule is {schedule!r}; wanted such as prunelaws.exponential(total, keep, rounds)")
+    check_schedule(schedule)
     check_finite(problem.network.weights, problem.network.together)
     return _copied(problem)
 
@@ -76,7 +76,7 @@ def _rounds(network: Network, pruner: Pruner, schedule: Schedule, probe: Probe, 
     for round_ in range(1, MAX_ROUNDS + 1):
         # a schedule that has ended needs no scores
         scoring = cache(partial(_score, pruner, network, _standing(network, masks), probe))
-        target = schedule(round_, log.kept, _alive(pruner, network, scoring, masks, probe))
+        target = asked(schedule, round_, log.kept, _alive(pruner, network, scoring, masks, probe))
         if target is None:
             log.settle()
             return
@@ -97,6 +97,11 @@ def _selecting(pruner: Pruner, together: Together | None) -> Pruner:
     if pruner.score is None or pruner.choose is not None or pruner.select is not global_top_k:
         raise ValueError(
             f"{pruner.name!r} does not keep the highest scores of all layers; parts are pruned by that alone"
+        )
+    if not isinstance(pruner.score, (Saliency, Entrywise)):
+        raise ValueError(
+            f"what {pruner.name!r} scores of a part need not be a part of its scores; wanted prunelaws.saliency of an "
+            "objective, or prunelaws.Entrywise of a function that looks at each weight by itself"
         )
     return replace(pruner, select=together.top_k)
 
@@ -130,6 +135,20 @@ Scored = tuple[dict[str, Tensor] | None, Tensor | None]  # the scores, and R whe
 def _score(pruner: Pruner, network: Network, state: State, probe: Probe) -> Scored:
     if pruner.score is None:
         return None, None
+    if network.together is None:
+        return _scored(pruner, network, state, probe)
+    scored: Scored = None, None
+    told = ""
+    try:
+        scored = _scored(pruner, network, state, probe)
+    except ScoreError as error:
+        told = str(error)
+    if told := network.together.failure(told):  # or the others would wait for this one
+        raise ScoreError(told)
+    return scored
+
+
+def _scored(pruner: Pruner, network: Network, state: State, probe: Probe) -> Scored:
     scores, cut = call_scorer_with_cut(pruner, network, state, probe)
     (check_kinds if told_later(network) else check_scores)(pruner.name, network.weights, scores)
     return scores, cut

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
+import torch
 from safetensors.torch import save
 
-from pruning.masks import Masks, Tensors, check_against
+from pruning.masks import Masks, Tensors, check_against, whole
 
 
 def save_masks(path: Path | str, masks: Tensors, provenance: Mapping[str, str]) -> None:
     """Write `masks` to `path`, with `provenance` as text in the header.
 
-    The file appears whole or not at all: it is written beside its place and moved there.
+    The file appears whole or not at all: it is written beside its place and moved there. Masks that are DTensors are
+    gathered, so all processes must ask, and the first of them writes.
     Raises TypeError for masks that are not boolean or provenance that is no text, ValueError where there are no masks,
     OSError where the file can't be written.
     """
@@ -24,9 +26,12 @@ def save_masks(path: Path | str, masks: Tensors, provenance: Mapping[str, str]) 
         raise TypeError(f"the provenance is {dict(provenance)!r}, wanted texts by name")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {str(path.parent)!r} to put {path.name!r} into")
+    gathered = {name: whole(mask) for name, mask in masks.items()}
+    if any(gathered[n] is not mask for n, mask in masks.items()) and torch.distributed.get_rank():
+        return  # of DTensors the first process writes them
     beside = path.with_name(path.name + ".part")
     try:
-        beside.write_bytes(save({name: mask.cpu().contiguous() for name, mask in masks.items()}, dict(provenance)))
+        beside.write_bytes(save({name: mask.cpu().contiguous() for name, mask in gathered.items()}, dict(provenance)))
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

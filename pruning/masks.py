@@ -70,7 +70,7 @@ class Masks(Mapping[str, Tensor]):
 
     def kept_by_layer(self) -> list[int]:
         """Number of weights kept in each layer, in order."""
-        return [int(_whole(mask.sum())) for mask in self._masks.values()]
+        return [int(whole(mask.sum())) for mask in self._masks.values()]
 
     def apply(self, weights: Tensors) -> dict[str, Tensor]:
         """The effective weights: each weight times its mask. Raises ValueError where names or shapes differ."""
@@ -82,11 +82,11 @@ class Masks(Mapping[str, Tensor]):
         seen = hashlib.sha256()
         for name, mask in self._masks.items():
             seen.update(f"{name}{tuple(mask.shape)}".encode())
-            seen.update(_whole(mask).cpu().contiguous().numpy().tobytes())
+            seen.update(whole(mask).cpu().contiguous().numpy().tobytes())
         return seen.hexdigest()
 
 
-def _whole(tensor: Tensor) -> Tensor:
+def whole(tensor: Tensor) -> Tensor:
     """The tensor; of a DTensor what all processes hold of it, so all must ask."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 

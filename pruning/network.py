@@ -22,6 +22,9 @@ class Together(Protocol):
     def summed(self, tensor: Tensor) -> Tensor:
         """The sum of a tensor over all processes."""
 
+    def failure(self, told: str) -> str:
+        """The first of what the processes tell of themselves, where one failed; else nothing."""
+
     def shape(self, name: str, own: Tensor) -> torch.Size:
         """The shape of a whole parameter."""
 

@@ -154,6 +154,17 @@ class Saliency:
         return {n: s.abs() for n, s in scores.items()} if self.absolute else scores, value
 
 
+@dataclass(frozen=True)
+class Entrywise:
+    """A score that looks at each weight by itself, so that of a part of the weights it is a part of the scores."""
+
+    of: Score
+
+    def __call__(self, network: Network, state: State, probe: Probe) -> Tensors:
+        """Per weight its score."""
+        return self.of(network, state, probe)
+
+
 def saliency(objective: Objective) -> Saliency:
     """The score theta * dR/dtheta of an objective R."""
     return Saliency(objective)

@@ -124,15 +124,15 @@ def path_roundings(graph: Graph, shapes: Tensors) -> int:
     return k + shapes[graph.output].numel()
 
 
-def shapes_of(graph: Graph, params: Tensors, example: Tensor) -> dict[str, Tensor]:
-    """The value of each node for one sample, on the meta device: nothing is computed."""
+def shapes_of(graph: Graph, params: Tensors, example: Tensor, device: str | None = "meta") -> dict[str, Tensor]:
+    """The value of each node for one sample; on the meta device nothing is computed, None is where they are."""
     shapes: dict[str, Tensor] = {}
 
     def keep(name: str, value: Tensor) -> Tensor:
         shapes[name] = value
         return value
 
-    graph.run({n: t.to("meta") for n, t in params.items()}, example[:1].to("meta"), keep)
+    graph.run({n: t.to(device) for n, t in params.items()}, example[:1].to(device), keep)
     return shapes
 
 

@@ -29,6 +29,20 @@ class Alive:
 Schedule = Callable[[int, int, Alive], int | None]
 
 
+def asked(schedule: Schedule, round_: int, kept: int, alive: Alive) -> int | None:
+    """What a schedule asks for. Raises TypeError for what is no whole number."""
+    target = schedule(round_, kept, alive)
+    if target is not None and (isinstance(target, bool) or not isinstance(target, int)):
+        raise TypeError(f"the schedule gave {target!r} for round {round_}, wanted a whole number, or None for its end")
+    return target
+
+
+def check_schedule(schedule: object) -> None:
+    """Raise TypeError unless it can be called."""
+    if not callable(schedule):
+        raise TypeError(f"the schedule is {schedule!r}; wanted such as prunelaws.exponential(total, keep, rounds)")
+
+
 def exponential(total: int, keep: int, rounds: int) -> Schedule:
     """Keep total * (keep/total)^(t/rounds) weights after round t (Tanaka et al. 2020, Algorithm 1)."""
     _check(total, keep, rounds)

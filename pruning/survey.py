@@ -16,7 +16,9 @@ from pruning.units import NOBODY, Units
 
 
 def build(nodes: Sequence[Node], output: str, example: Tensor, params: Tensors) -> Graph:
-    """The graph of `nodes`; shapes come from one run on the meta device, so nothing is computed.
+    """The graph of `nodes`; shapes come from one run on the device of `example` and `params`.
+
+    On the meta device nothing is computed; a tiny network is run several times sooner on the CPU.
 
     Raises ValueError where the nodes can't be run on `example`'s shape.
     """
@@ -31,8 +33,8 @@ def build(nodes: Sequence[Node], output: str, example: Tensor, params: Tensors) 
 def _walk(nodes: Iterable[Node], example: Tensor, params: Tensors) -> Places:
     units = Units()
     start = units.fresh(example[:1].numel()).reshape(1, *example.shape[1:]).expand(example.shape)
-    places = Places(units, {n: torch.empty_like(p, device="meta") for n, p in params.items()}, {INPUT: start})
-    values = {INPUT: torch.empty_like(example, device="meta")}
+    places = Places(units, params, {INPUT: start})
+    values = {INPUT: example}
     for node in nodes:
         try:
             values[node.name] = node.run(values, places.params)

@@ -62,7 +62,8 @@ def traced(plain: nn.Module, example: Tensor) -> Traced:
     found = translate(program, names, _dtype_of(plain, example))
     params = found.tensors
     try:
-        graph = build(found.nodes, found.output, example, params)
+        shapes = {n: torch.empty_like(t, device="meta") for n, t in params.items()}
+        graph = build(found.nodes, found.output, torch.empty_like(example, device="meta"), shapes)
     except ValueError as error:
         raise ModelError(f"{type(plain).__name__} can't be traced: {error}") from error
     if not any(params[n].numel() for n in graph.weights):

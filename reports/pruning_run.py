@@ -10,7 +10,7 @@ from pruning.certified import count_safe, hybrid, mass_safe
 from pruning.masks import keep_count
 from pruning.problem import Problem
 from pruning.pruner import Claim, Pruner
-from pruning.rounds import Trace
+from pruning.rounds import MAX_ROUNDS, Trace
 from pruning.schedule import SCHEDULES, Schedule
 from theory.optype import types_of
 
@@ -38,6 +38,10 @@ def planned(problem: Problem, method: Pruner, compression: str, schedule: str, r
     count = (1 if schedule == "one-shot" else method.rounds) if rounds is None else rounds
     total = problem.network.initial.total
     length = math.ceil(count * math.log10(total / keep)) if schedule == "fixed-step" else count
+    if length > MAX_ROUNDS:
+        raise ValueError(
+            f"{count:,} rounds per factor of ten are {length:,} in all, and a run has at most {MAX_ROUNDS:,}"
+        )
     return Asked(SCHEDULES[schedule](total, keep, count), length, keep)
 
 

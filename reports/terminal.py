@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.failure import message
+from reports.pairs import counted
 from reports.profiled import survived
 from reports.sections.headline import sentence
 from reports.sections.precision import told as told_of_float32
@@ -201,5 +202,5 @@ def pruning_text(pruner: str, model: str, result: dict[str, Any]) -> str:
     empty = sum(layer["kept"] == 0 for layer in result["layers"])
     return (
         f"{pruner} on {model}: {kept:,} of {total:,} weights kept, compression {total / kept:,.1f}, "
-        f"{len(result['rounds'])} rounds, {empty} empty layers\n" + _drawn(table)
+        f"{counted(len(result['rounds']), 'round')}, {counted(empty, 'empty layer')}\n" + _drawn(table)
     )

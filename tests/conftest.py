@@ -1,5 +1,6 @@
 """Tests that run side by side get one thread each: with more they would wait for each other."""
 
+import gc
 import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before numpy and torch, which make their threads as they are imported
@@ -8,6 +9,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before numpy and torch, which make th
 
 import pytest
 import torch
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: to look through it for garbage again and again is a twentieth of all the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
 
 
 @pytest.fixture(autouse=True)

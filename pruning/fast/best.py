@@ -17,7 +17,7 @@ from pruning.pruners.magnitude import magnitude
 from pruning.pruners.random import random
 from pruning.pruners.synflow import synflow
 from pruning.rounds import Trace
-from pruning.schedule import Schedule
+from pruning.schedule import Schedule, check_schedule
 
 Run = Callable[[Problem, Schedule, Callable[[int, int], None] | None], Trace]
 RUNS: tuple[tuple[Pruner, Run], ...] = (
@@ -40,8 +40,11 @@ def prune_at_best(
     `prune` does.
     """
     check_asked(pruner, problem)
+    check_schedule(schedule)
     for known, run in RUNS:
         if (pruner.score, pruner.select, pruner.choose) == (known.score, known.select, known.choose):
+            if problem.network.together:
+                break  # the fast path has whole weights alone
             kinds = {(w.dtype, w.device.type) for w in problem.network.weights.values()}
             try:
                 if kinds != {(torch.float64, "cpu")}:

@@ -15,7 +15,7 @@ from pruning.fast.store import Array
 from pruning.fast.survivors import Survivors
 from pruning.network import Network
 from pruning.rounds import MAX_ROUNDS, Trace
-from pruning.schedule import Alive, Schedule
+from pruning.schedule import Alive, Schedule, asked
 
 
 class Scoring(Protocol):
@@ -43,7 +43,7 @@ def run_rounds(
     left = network.initial.kept
     for round_ in range(1, MAX_ROUNDS + 1):
         made = _Once(scoring)
-        target = schedule(round_, left, _alive(name, made))
+        target = asked(schedule, round_, left, _alive(name, made))
         if target is None:
             break
         if not 0 <= target <= left:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pruning.answers import ScoreError
 from pruning.fast.lower import lower
 from pruning.fast.rounds import run_rounds
 from pruning.fast.steps import Flat, Weighted
@@ -57,6 +58,17 @@ class FastRun:
 
     def score(self) -> tuple[float, int]:
         """Flow forward and back, for scores to be had; returns R, and the power of two that it and they are times."""
+        with np.errstate(over="ignore", invalid="ignore"):  # it is told below
+            found = self._flow()
+        held = (array for step in self.lowered.weighted for array in (step.columns, step.slopes))
+        if not (math.isfinite(found[0]) and all(np.isfinite(array).all() for array in held)):
+            raise ScoreError(
+                "the scorer of 'synflow' overflows: between two values that every path passes, products of weights "
+                "leave the range of float64; scale the weights there by powers of two, and the masks stay what they are"
+            )
+        return found
+
+    def _flow(self) -> tuple[float, int]:
         values: dict[str, Array] = {INPUT: np.ones((self.channels[INPUT], 1))}
         powers: dict[str, int] = {}
         for step in self.lowered.steps:
@@ -105,7 +117,8 @@ class FastRun:
                 rows, columns = step.store.alive()
                 onto |= rows
                 into |= columns.reshape(len(into), -1).any(1)
-        for step in self.lowered.steps:
+        alive[joined[self.lowered.output]][:] = True  # R counts what reaches an output by no weight, too
+        for step in reversed(self.lowered.steps):
             if isinstance(step, Flat):
                 read = np.zeros(step.channels, dtype=bool)
                 read[step.channel[alive[joined[step.name]]]] = True

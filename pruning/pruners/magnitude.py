@@ -4,7 +4,7 @@ from torch import Tensor
 
 from pruning.network import Network
 from pruning.problem import Probe
-from pruning.pruner import Claim, State, scored
+from pruning.pruner import Claim, Entrywise, State, scored
 
 
 def absolute(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
@@ -14,7 +14,7 @@ def absolute(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
 
 magnitude = scored(
     "magnitude",
-    absolute,
+    Entrywise(absolute),
     claims={
         Claim.POSITIVE,
         Claim.SIGN_INVARIANT,

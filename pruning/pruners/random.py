@@ -4,7 +4,7 @@ from torch import Tensor
 
 from pruning.network import Network
 from pruning.problem import Probe
-from pruning.pruner import Claim, State, scored
+from pruning.pruner import Claim, Entrywise, State, scored
 
 
 def noise(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
@@ -14,7 +14,7 @@ def noise(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
 
 random = scored(
     "random",
-    noise,
+    Entrywise(noise),
     claims={
         Claim.POSITIVE,
         Claim.DATA_FREE,

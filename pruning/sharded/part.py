@@ -65,7 +65,7 @@ class Part:
         """The whole tensor, gathered from all processes; all of them must ask for it."""
         with torch.no_grad():
             gathered: Tensor = self.wrapped(own.detach()).full_tensor()
-            return gathered
+            return gathered.clone() if gathered._is_view() else gathered  # what others are views of
 
     def own(self, whole: Tensor) -> Tensor:
         """This process's part of a whole tensor, in memory of its own."""

@@ -15,6 +15,13 @@ from pruning.sharded.part import Part
 from pruning.sharded.select import kth_largest, ordered
 
 
+def first_failure(told: str) -> str:
+    """The first text that is not empty of what all processes tell; all of them must ask."""
+    every: list[str] = [""] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(every, told)
+    return next((text for text in every if text), "")
+
+
 @dataclass(frozen=True, eq=False)
 class Parts:
     """of: the sharded parameters; each process has all others whole.
@@ -39,6 +46,10 @@ class Parts:
         found = tensor.clone()
         torch.distributed.all_reduce(found)
         return found
+
+    def failure(self, told: str) -> str:
+        """The first of what the processes tell of themselves, where one failed; else nothing. All must ask."""
+        return first_failure(told)
 
     def drawn(self, name: str, whole: Tensor) -> Tensor:
         """This process's part of numbers that each has drawn alike."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from pruning.held import pruned
 from pruning.masks import Masks
 from pruning.network import Network, Together
 from pruning.sharded.part import Part
-from pruning.sharded.parts import Parts
+from pruning.sharded.parts import Parts, first_failure
 from pruning.sharded.plain import plain_copy
 from pruning.trace import Traced, traced
 
@@ -28,6 +30,31 @@ def trace_sharded(model: nn.Module, example: Tensor) -> Network:
     changed. Raises ModelError as `trace` does, and for placements, masks and parametrizations that are not understood.
     """
     _refuse_strangers(example)
+    made, told = None, ""
+    try:
+        made = _read(model, example)
+    except ModelError as error:
+        told = str(error)
+    if told := first_failure(told):  # or the others would wait for this one
+        raise ModelError(told)
+    assert made is not None
+    found, own = made
+    parts = _parts(found, own)
+    local = {n: p.to_local().detach() for n, p in own.items()}
+    _refuse_misread(parts, local)
+    weights = {n: local.get(n, w) for n, w in found.weights.items()}
+    for name, weight in weights.items():
+        if name not in local and not same_everywhere(weight, parts):
+            raise ModelError(f"{name!r} is not sharded and not the same on all processes")
+    fixed = {n: local[n] if n in local else _of_the_first(t) for n, t in found.fixed.items()}
+    norms = {n: t if n in local else _of_the_first(t) for n, t in found.norms.items()}
+    neutral = {n: replace(found, norms=norms).neutral_of(n, t) for n, t in fixed.items()}
+    initial = Masks.full(weights)
+    return Network(found.graph, weights, fixed, neutral, example, initial, found.unpruned, found.turns, together=parts)
+
+
+def _read(model: nn.Module, example: Tensor) -> tuple[Traced, dict[str, Any]]:
+    """What is read off a plain copy, and the sharded parameters in it."""
     plain = plain_copy(model).eval().requires_grad_(False)
     for path, module in plain.named_modules():
         if parametrize.is_parametrized(module) or pruned(module):
@@ -36,26 +63,27 @@ def trace_sharded(model: nn.Module, example: Tensor) -> Network:
     read = {**found.weights, **found.fixed}
     own = {n: p for n, p in model.named_parameters() if isinstance(p, DTensor) and p.dim() > 1 and n in read}
     _refuse_made_of_parts(found, set(own))
-    parts = _parts(found, own)
-    local = {n: p.to_local().detach() for n, p in own.items()}
-    _refuse_misread(parts, local)
-    fixed = {n: local.get(n, t) for n, t in found.fixed.items()}
-    weights = {n: local.get(n, w) for n, w in found.weights.items()}
-    return Network(
-        graph=found.graph,
-        weights=weights,
-        fixed=fixed,
-        neutral={n: found.neutral_of(n, t) for n, t in fixed.items()},
-        example=example,
-        initial=Masks.full(weights),
-        unpruned=found.unpruned,
-        turns=found.turns,
-        together=parts,
-    )
+    return found, own
+
+
+def _of_the_first(tensor: Tensor) -> Tensor:
+    """Biases and norms' statistics as the first process has them: without synchronised norms each has its own."""
+    found = tensor.detach().clone(memory_format=torch.contiguous_format)
+    torch.distributed.broadcast(found, src=0)
+    return found
+
+
+def same_kind(tensor: Tensor | None) -> bool:
+    """Whether all processes have tensors of one shape and type, or none; all of them must ask."""
+    kinds = [""] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(kinds, "" if tensor is None else f"{tuple(tensor.shape)} {tensor.dtype}")
+    return len(set(kinds)) == 1
 
 
 def same_everywhere(tensor: Tensor, together: Together) -> bool:
     """Whether all processes have the same numbers; all of them must ask."""
+    if not same_kind(tensor):
+        return False
     first = tensor.detach().clone()
     torch.distributed.broadcast(first, src=0)
     return not int(together.summed(torch.tensor(int(not _same(first, tensor)), device=tensor.device)))

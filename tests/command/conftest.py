@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from reports.cli import main
 from theory.networks import built_in
@@ -228,6 +230,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+made_once = cache(get_command)  # read off the verbs' annotations, which takes 30 ms: the same for every call
 FEW = ("dense, integer", "dense, real", "conv, real", "hostile (tanh, GELU)")
 
 
@@ -236,6 +239,7 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixt
     """Call `prunelaws` with these arguments; it knows few families here, since tests/laws tries them all."""
     few = {name: built_in()[name] for name in FEW}
     monkeypatch.setattr("theory.networks.built_in", lambda: few)
+    monkeypatch.setattr("typer.main.get_command", made_once)
 
     def call(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["prunelaws", *arguments])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ import torch
 from balances import Net
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from pruning.network import Network
+from pruning.trace import trace
 
 Function = Callable[..., Tensor]
 cat, pad = torch.cat, F.pad
@@ -26,6 +30,12 @@ class Row:
 
 def net(function: Function, size: tuple[int, ...], sound: str = "", objected: str = "", **layers: object) -> Row:
     return Row(Net(function, **layers), size, sound, objected)
+
+
+@functools.cache  # several tests look at each
+def traced(row: Row) -> Network:
+    source = torch.Generator().manual_seed(0)
+    return trace(row.model.double(), torch.randn(2, *row.size, generator=source, dtype=torch.float64))
 
 
 def takes_layers(op: Function) -> bool:

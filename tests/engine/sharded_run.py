@@ -15,17 +15,19 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pruning.asked import problem
+from pruning.asked import problem, scores
 from pruning.engine import prune
+from pruning.maskfile import save_masks
 from pruning.masks import layer_top_k
 from pruning.models import make
 from pruning.network import Network
 from pruning.problem import Probe
-from pruning.pruner import State, scored
+from pruning.pruner import Entrywise, State, scored
 from pruning.pruners import built_in
 from pruning.pruners.synflow import synflow
 from pruning.rounds import Trace
 from pruning.schedule import exponential
+from pruning.sharded.parts import Parts
 
 
 class Embedded(nn.Module):
@@ -155,6 +157,50 @@ def raised(what: Callable[[], object]) -> str:
     return "nothing"
 
 
+def convolutions() -> tuple[nn.Module, Tensor]:
+    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.Conv2d(4, 5, 3)).double(), torch.ones(1, 2, 6, 6).double()
+
+
+def layers_held() -> None:
+    """No more than one gathered layer is there at a time, on the way there and back."""
+    held: list[int] = []
+    gathered, taken = Parts.gathered, Parts._taken_up
+
+    def counting(parts: Parts, name: str, own: Tensor) -> Tensor:
+        held.append(sum(1 for _ in parts._gathered))
+        return gathered(parts, name, own)
+
+    again: list[int] = []
+
+    def taking(parts: Parts, kept: object) -> Tensor:
+        again.append(isinstance(kept, tuple))
+        return taken(parts, kept)
+
+    Parts.gathered, Parts._taken_up = counting, taking
+    try:
+        for (module, x), weighted in ((mlp(), 4), (convolutions(), 2)):
+            shard(module)
+            held.clear(), again.clear()
+            prune(problem(module, x), synflow, exponential(100, 90, 1))
+            assert max(held) <= 1, held
+            assert sum(again) >= weighted - 1, again
+    finally:
+        Parts.gathered, Parts._taken_up = gathered, taken
+
+
+def saved(folder: Path) -> None:
+    """The masks of all parts in one file, which the first process writes."""
+    module, x = mlp()
+    shard(module)
+    made = problem(module, x)
+    masks = prune(made, synflow, exponential(made.network.size, 9, 2)).masks
+    path = folder / f"masks of {dist.get_world_size()}.safetensors"
+    save_masks(path, masks, {})
+    dist.barrier()
+    found = load_file(path)
+    assert all(torch.equal(found[n], m.full_tensor()) for n, m in masks.items())
+
+
 def refusals() -> None:
     """What can't be done in parts is said by all, of one word."""
     module, x = mlp()
@@ -179,8 +225,21 @@ def refusals() -> None:
     def spoilt(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
         return {n: w / (1 - (first and n == "2.weight")) for n, w in state.weights.items()}
 
-    found = raised(lambda: prune(good, scored("spoilt", spoilt), plan))
+    assert "of a part need not be a part of its scores" in raised(lambda: prune(good, scored("spoilt", spoilt), plan))
+    assert "'grasp' scores of a part" in raised(lambda: prune(good, built_in()["grasp"], plan))
+    found = raised(lambda: prune(good, scored("spoilt", Entrywise(spoilt)), plan))
     assert "'spoilt' returned 0 NaN and 27 infinite scores of 45 for '2.weight'" in found, found
+
+    def failing(network: Network, state: State, probe: Probe) -> dict[str, Tensor]:
+        return dict(state.weights) if first else 1 / 0
+
+    found = raised(lambda: prune(good, scored("failing", Entrywise(failing)), plan))
+    assert "the scorer of 'failing' raised ZeroDivisionError" in found, found
+    assert "no process has all scores" in raised(lambda: scores(synflow, good))
+    short = x[: 2 - first]
+    assert "the inputs are not of one shape and type" in raised(lambda: problem(module, short))
+    targets = None if first else torch.zeros(2, 3)
+    assert "the targets are not of one shape and type" in raised(lambda: problem(module, x, targets))
     wrapped = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3).double())
     shard(wrapped)
     assert "has masks or parametrizations" in raised(lambda: problem(wrapped, torch.ones(1, 4).double()))
@@ -195,6 +254,8 @@ def main() -> None:
     if processes == 2:
         cases += compare(Path(folder), "mlp", by_columns, few=True)
         refusals()
+        layers_held()
+        saved(Path(folder))
     else:
         cases += compare(Path(folder), "mlp", twice, few=True)
     print(f"process {dist.get_rank()} of {processes}: {cases} cases are equal", flush=True)

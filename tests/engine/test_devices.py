@@ -93,9 +93,9 @@ def read_rounds(pruner: Pruner, monkeypatch) -> list[tuple[int, int]]:
     read = Log._read
 
     def watched(log: Log, leave: int) -> None:
-        before = len(log._rows)
+        before = len(log._rounds)
         read(log, leave)
-        seen.append((len(log.targets), len(log._rows) - before))
+        seen.append((len(log.targets), len(log._rounds) - before))
 
     monkeypatch.setattr(Log, "_read", watched)
     monkeypatch.setattr(devices, "queued", lambda tensor: True)

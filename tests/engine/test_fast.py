@@ -190,6 +190,65 @@ def test_behind_the_last_max_pool_layers_see_sums_over_places_of_equal_slopes(
     same(network, network.initial.total // 4, 5)
 
 
+class Plus(nn.Module):
+    """Features, and what a layer makes of them."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(x)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        [nn.AdaptiveAvgPool2d(1), nn.Flatten()],
+        [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout()],
+        [nn.Flatten()],
+        [nn.Flatten(), Plus(nn.Linear(100, 100))],
+        [nn.AdaptiveAvgPool2d(1), nn.Flatten(), Plus(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 4)))],
+        [],
+    ],
+    ids=["pooled", "and dropped", "flat", "and a sum", "a sum of pooled", "channels"],
+)
+def test_outputs_that_no_layer_makes_are_none_that_can_be_dropped(head: list[nn.Module]) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1), *head).double()
+    source = torch.Generator().manual_seed(1)
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=source, dtype=torch.float64)
+    network = trace(model, torch.ones(1, 3, 5, 5, dtype=torch.float64))
+    for keep in (network.initial.total // 4, 9):
+        same(network, keep, 12)
+
+
+def test_an_identity_carries_its_part_of_the_objective_to_the_end() -> None:
+    model = Plus(nn.Linear(3, 3)).double()
+    same(trace(model, torch.ones(1, 3, dtype=torch.float64)), 1, 7)
+
+
+def test_what_overflows_between_two_cuts_is_an_error_as_in_the_textbook_loop() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), Plus(chain_of(420, 4)), nn.Linear(4, 2)).double()
+    network = trace(model, torch.ones(1, 4, dtype=torch.float64))
+    network = network.with_weights({n: w * 8 for n, w in network.weights.items()})
+    plan = exponential(network.initial.total, 9, 3)
+    for way in (prune, prune_at_best):
+        with pytest.raises(ScoreError, match=r"of 'synflow' (returned .* infinite scores|overflows)"):
+            way(Problem(network, None, squared_error, 0), synflow, plan)
+
+
+@pytest.mark.parametrize("pruner", [synflow, magnitude, snip], ids=lambda p: p.name)
+@pytest.mark.parametrize("target", [2.0, "3", True, torch.tensor(3)])
+def test_a_schedule_that_gives_no_whole_number_is_refused_by_both_ways(pruner, target) -> None:
+    problem = dense_problem()
+    for way in (prune, prune_at_best):
+        with pytest.raises(TypeError, match=r"the schedule gave .* for round 1, wanted a whole number"):
+            way(problem, pruner, lambda *_: target)
+        with pytest.raises(TypeError, match="the schedule is 3; wanted such as"):
+            way(problem, pruner, 3)
+
+
 def same_up_to_ties(network: Network, keep: int) -> None:
     """The masks are equal; or, where rounding ordered what is equal, the scores that they exchange are equal."""
     rounds = 4

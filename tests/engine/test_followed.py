@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from operators import TABLE
+from operators import TABLE, traced
 from torch import Tensor, nn
 
 import pruning.program
@@ -109,7 +109,7 @@ def test_a_followed_model_has_the_units_that_it_has_when_exported(name, followed
     model, x = row.model.double(), torch.randn(2, *row.size, generator=torch.Generator().manual_seed(1)).double()
     there = followed(model, x)
     monkeypatch.undo()
-    plain = trace(model, x)
+    plain = traced(row)
     assert there.turns and not plain.turns
     assert (outline(there) == outline(plain)) is (name not in BY_SAMPLES)
     assert torch.equal(there.forward(there.weights, x), plain.forward(plain.weights, x))

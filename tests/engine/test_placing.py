@@ -10,21 +10,16 @@ from balances import Balance, balance, random_like, told
 from compositions import composed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from operators import CAUTIOUS, TABLE, Row, net
+from operators import CAUTIOUS, TABLE, net, traced
 from torch import Tensor
 
 from pruning.graph import INPUT, Junction, Node, Param, Value
 from pruning.network import Network
 from pruning.survey import build
-from pruning.trace import trace
 
 aten = torch.ops.aten
 
 SEEDS = range(3)
-
-
-def traced(row: Row) -> Network:
-    return trace(row.model.double(), torch.randn(2, *row.size, dtype=torch.float64))
 
 
 def balances(network: Network) -> list[Balance]:

@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pruning.network import Network
 from pruning.pruner import Pruner, saliency
 from pruning.pruners.snip import loss, snip
 from pruning.pruners.synflow import synflow
@@ -32,6 +33,13 @@ def cases(family: Family, pruner: Pruner, shapes: int, problems: int, seed: int 
         yield Case(family.batch(shape, numbers, problems), pruner, generic=family.generic)
 
 
+def with_scores(case: Case, scores: dict[str, Tensor]) -> Case:
+    """The case with other scores put in the place of the pruner's; its objective is the same, and so is the flow."""
+    changed = Case(case.batch, case.pruner, generic=case.generic)
+    vars(changed).update(scored=(scores, case.scored[1]), flow=case.flow)
+    return changed
+
+
 def chain(*widths: int, bias: bool = False, samples: int = 1) -> Shape:
     """Dense layers with ReLU between them."""
     layers: list[Layer] = []
@@ -51,7 +59,11 @@ def literal(
 
 def traced(model: nn.Module, size: int, draw=torch.randn, seed: int = 0, inputs=(2, 2, 8, 8)) -> Batch:
     """Problems of a traced model, every number drawn anew; neutral scales stay positive."""
-    network = trace(model.double(), torch.ones(inputs, dtype=torch.float64))
+    return redrawn(trace(model.double(), torch.ones(inputs, dtype=torch.float64)), size, draw, seed)
+
+
+def redrawn(network: Network, size: int, draw=torch.randn, seed: int = 0) -> Batch:
+    """The same of a network that was traced before: nothing of it is kept but its graph and its shapes."""
     source = torch.Generator().manual_seed(seed)
 
     def drawn(tensors):

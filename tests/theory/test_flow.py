@@ -1,5 +1,6 @@
 """measure_flow: its absolute saliency, its bound, and that `exact` is only said of what is exact."""
 
+import functools
 import itertools
 from dataclasses import replace
 
@@ -19,14 +20,18 @@ from subjects import (
     chain,
     closed,
     literal,
+    redrawn,
     signed,
     traced,
+    with_scores,
 )
 from torch import nn
 
 from pruning.answers import ScoreError
+from pruning.network import Network
 from pruning.pruners.snip import snip
 from pruning.pruners.synflow import synflow
+from pruning.trace import trace
 from theory import flow, numerics
 from theory.case import Case
 from theory.judge import judge, out_of_scope
@@ -240,8 +245,7 @@ def test_no_false_alarm_on_traced_models(name):
     batch = traced(MODELS[name](), 24)
     assert not batch.network.graph.objections
     worst = 0.0
-    for pruner, law in itertools.product(CORRECT, LAWS):
-        case = Case(batch, pruner, generic=True)
+    for case, law in itertools.product([Case(batch, pruner, generic=True) for pruner in CORRECT], LAWS):
         if out_of_scope(law, case) is None:
             judged = judge(law, case)
             assert not judged.failures and judged.margin is not None
@@ -249,8 +253,13 @@ def test_no_false_alarm_on_traced_models(name):
     assert 0 < worst < 1
 
 
+@functools.cache  # five tests look at each
+def joined(name: str) -> Network:
+    return trace(JOINED[name]().double(), torch.ones(2, 2, 8, 8, dtype=torch.float64))
+
+
 def drawn_from(name: str, size: int, draw=torch.randn, seed: int = 0):
-    return traced(JOINED[name](), size, draw, seed)
+    return redrawn(joined(name), size, draw, seed)
 
 
 @pytest.mark.parametrize("name", JOINED)
@@ -258,8 +267,7 @@ def test_no_balance_of_joined_units_exceeds_its_bound(name):
     """A hundred problems each, of all sizes; the worst margin is within the bound, and not idly far within."""
     batch, worst = drawn_from(name, 100), 0.0
     assert not batch.network.graph.objections and not batch.network.graph.transfers
-    for pruner, law in itertools.product(CORRECT, LAWS):
-        case = Case(batch, pruner, generic=True)
+    for case, law in itertools.product([Case(batch, pruner, generic=True) for pruner in CORRECT], LAWS):
         if out_of_scope(law, case) is None:
             judged = judge(law, case)
             assert case.flow is not None and not judged.failures
@@ -280,9 +288,7 @@ def test_a_score_that_is_off_by_four_bounds_is_caught_in_joined_units(name):
                 continue
             scores = {n: s.clone() for n, s in case.scores.items()}
             scores[edge.weight].view(-1)[int(at.flatten().argmax())] += 4 * float(bound[unit])
-            changed = Case(case.batch, signed, generic=True)
-            vars(changed)["scored"] = (scores, case.scored[1])
-            assert judge(A1, changed).failures, (unit, edge.weight)
+            assert judge(A1, with_scores(case, scores)).failures, (unit, edge.weight)
             tried += 1
     assert tried >= 2 * len(alive) > 0 or name == "mixed tokens"
 
@@ -339,8 +345,9 @@ def dipping(depth: int):
 
 @pytest.mark.parametrize("depth", [4, 6])
 def test_underflow_raises_no_false_alarm(depth):
-    for pruner, law, seed in itertools.product(CORRECT, LAWS, range(4)):
-        judged = judge(law, Case(dipping(depth)(seed, 200), pruner))
+    batches = [dipping(depth)(seed, 200) for seed in range(4)]
+    for case, law in itertools.product(itertools.starmap(Case, itertools.product(batches, CORRECT)), LAWS):
+        judged = judge(law, case)
         assert not judged.failures and bool(judged.live.any())
 
 

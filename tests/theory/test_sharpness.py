@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from subjects import CORRECT, FAMILIES, cases
+from subjects import CORRECT, FAMILIES, cases, with_scores
 from torch import Tensor
 
 from pruning.pruner import Pruner, State
@@ -59,13 +59,6 @@ def random_one(pruner: Pruner) -> Pruner:
 def same_one(pruner: Pruner) -> Pruner:
     """The score of the same weight is always off."""
     return with_one_off(pruner, lambda flat, state: scattered(flat))
-
-
-def with_scores(case: Case, scores) -> Case:
-    """The case with other scores put in the place of the pruner's."""
-    changed = Case(case.batch, case.pruner, generic=case.generic)
-    vars(changed)["scored"] = (scores, case.scored[1])
-    return changed
 
 
 @pytest.mark.parametrize("pruner", CORRECT, ids=lambda p: p.name)

@@ -180,8 +180,9 @@ def shapes_of(case: Case) -> dict[str, tuple[int, ...]]:
         shapes[name] = tuple(value.shape)
         return value
 
-    params = {n: t[0].to("meta") for n, t in {**batch.fixed, **batch.weights}.items()}
-    case.graph.run(params, batch.network.example.to("meta"), keep)
+    device = None if batch.shape is not None else "meta"  # a small network is run sooner than on the meta device
+    params = {n: t[0].to(device) for n, t in {**batch.fixed, **batch.weights}.items()}
+    case.graph.run(params, batch.network.example.to(device), keep)
     return shapes
 
 
