@@ -98,7 +98,7 @@ def refuse_without_values(name: str, tensor: Tensor) -> None:
     if type(tensor) not in (nn.Parameter, Tensor, nn.Buffer):
         raise ModelError(
             f"{name!r} is a {type(tensor).__name__}; weights of that kind (sharded or quantised) "
-            "can't be swapped for scoring. Give the plain, gathered model"
+            "can't be swapped for scoring. Give the plain, gathered model; prunelaws.problem takes sharded ones"
         )
     if tensor.is_meta:
         raise ModelError(f"{name!r} lies on the meta device and has no values; load the weights first")

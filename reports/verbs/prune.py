@@ -25,7 +25,7 @@ def prune(
     rounds: Annotated[
         int | None,
         typer.Option(
-            help="Default: as the pruner was published. With fixed-step, per factor of ten of compression.",
+            help="Default: as the pruner was published. With fixed-step, so many per factor of ten of compression.",
             min=1,
             max=32_767,
         ),

@@ -126,7 +126,7 @@ def verify(
     sys.stdout.write(to_json(run) if as_json else terminal.as_text(run, out))
     _note_passed_over(run, list(families()), max_params)
     if float32 and not run.precision:
-        note("no pruner made a run on a model, so --float32 had nothing to compare")
+        note("no run on a model was finished, so --float32 had nothing to compare")
     for pruner, bare in loaded:
         if bare and not pruner.claims:
             note(terminal.how_to_claim(pruner.name, run))
