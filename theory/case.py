@@ -93,20 +93,27 @@ class Case:
         """N: prunable weights of one problem."""
         return sum(w[0].numel() for w in self.batch.weights.values())
 
-    @cached_property
+    @property
     def traits(self) -> frozenset[Trait]:
         """What holds of the network as a whole."""
+        return self._plain_traits | ({Trait.MONOTONE} if self._is_monotone else frozenset())
+
+    def unmet(self, needs: frozenset[Trait]) -> list[Trait]:
+        """Which of these do not hold; whether operators are monotone, which takes longest, is only seen if asked."""
+        return sorted(needs - (self.traits if Trait.MONOTONE in needs else self._plain_traits))
+
+    @cached_property
+    def _plain_traits(self) -> frozenset[Trait]:
         crossed = self.batch.loss in ("cross-entropy", LOSSES["cross-entropy"], functional.cross_entropy)
         own = {
             **{trait: self.total <= most for trait, most in LARGEST.items()},
             Trait.WRITTEN: self.batch.shape is not None,
             Trait.GENERIC: self.generic,
-            Trait.MONOTONE: self._is_monotone,
             Trait.SOFTMAX: crossed and last_layer(self.graph) is not None,
         }
         return frozenset(traits_of(self.graph) | {trait for trait, holds in own.items() if holds})
 
-    @property
+    @cached_property
     def _is_monotone(self) -> bool:
         """With absolute weights and neutral constants, as a data-free score reads them."""
         types = types_of(self.graph, {**self.batch.neutral, **self.batch.weights})

@@ -72,7 +72,7 @@ def out_of_scope(law: Law, case: Case) -> str | None:
 
 def unmet(law: Law, case: Case) -> str | None:
     """The first hypothesis on the network that a law needs and a case does not meet, with the place; None if none."""
-    for trait in sorted(law.needs - case.traits):
+    for trait in case.unmet(law.needs):
         if trait is Trait.HOMOGENEOUS and law.local and case.hidden:
             continue
         why = f" ({case.graph.objections[0]})" if trait is Trait.HOMOGENEOUS and case.graph.objections else ""
