@@ -6,6 +6,7 @@ FOLDER/CASE.safetensors holds the round in which each weight falls without shard
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -259,8 +260,9 @@ def main() -> None:
     else:
         cases += compare(Path(folder), "mlp", twice, few=True)
     print(f"process {dist.get_rank()} of {processes}: {cases} cases are equal", flush=True)
-    dist.barrier()  # gloo aborts a process whose neighbour has left
-    dist.destroy_process_group()
+    dist.barrier()
+    sys.stdout.flush()
+    os._exit(0)  # all is done and said, and gloo's threads now and then abort a process that leaves in order
 
 
 if __name__ == "__main__":
