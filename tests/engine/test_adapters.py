@@ -28,6 +28,7 @@ from pruning.watched import Watched
 from theory.laws import catalogue
 from theory.networks import built_in as families
 from theory.networks.family import examples
+from theory.numerics import unit_roundoff
 from theory.suite import check_pruner
 from theory.verdict import Outcome
 
@@ -54,7 +55,7 @@ def test_a_rebuilt_network_computes_what_the_network_does(family: str) -> None:
         assert all(torch.equal(named[n], w) for n, w in network.weights.items())
         made, wanted = model(x), network.forward(network.weights, x)
         # in half of the digits: some CPUs sum a product by where its numbers lie in memory
-        near = 2**-26 * float(torch.nan_to_num(wanted).abs().max())
+        near = unit_roundoff(torch.float64) ** 0.5 * float(torch.nan_to_num(wanted).abs().max())
         torch.testing.assert_close(made, wanted, rtol=0, atol=near, equal_nan=True)
 
 
