@@ -20,7 +20,7 @@ def mass_safe(network: Network, keep: int = 1) -> Schedule:
     until L weights are left, in at most floor(L ln(N - L)) + 1 rounds; on others it ends where each weight that is left
     lies on every live path. `keep`: stop there. Raises UnreadableFlow for operators whose roundings are not derived.
     """
-    share = 1 - _margin(network)
+    share = 1 - rounding(network)
 
     def schedule(round_: int, kept: int, alive: Alive) -> int | None:
         return _next(kept, min(_safe_prefix(alive.shares(), share), kept - keep))
@@ -50,7 +50,7 @@ def hybrid(network: Network, keep: int, rounds: int) -> Schedule:
 
     Raises as `mass_safe` and `exponential`.
     """
-    plan, share = exponential(network.initial.total, keep, rounds), 1 - _margin(network)
+    plan, share = exponential(network.initial.total, keep, rounds), 1 - rounding(network)
 
     def schedule(round_: int, kept: int, alive: Alive) -> int | None:
         target = plan(min(round_, rounds), kept, alive)
@@ -60,8 +60,8 @@ def hybrid(network: Network, keep: int, rounds: int) -> Schedule:
     return schedule
 
 
-def _margin(network: Network) -> float:
-    """What rounding may make of the shares' sum.
+def rounding(network: Network) -> float:
+    """The share of R that roundings may hide in a sum of shares. Raises UnreadableFlow.
 
     Every score and R are sums of nonnegative products of at most K roundings, so a share, their quotient, has a
     relative error of at most gamma_(2K+1); the sum is exact but for its last rounding, and this comparison's own.

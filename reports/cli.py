@@ -10,6 +10,7 @@ import typer
 
 from pruning.errors import UsageError
 from reports.verbs.catalogue import explain, list_
+from reports.verbs.certify import certify
 from reports.verbs.common import INTERRUPTED, OK, UNVERIFIED, USAGE, note
 from reports.verbs.compare import compare
 from reports.verbs.discover import discover
@@ -33,6 +34,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "profile": profile,
     "prune": prune,
+    "certify": certify,
     "inspect": inspect,
     "discover": discover,
     "list": list_,

@@ -6,13 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from pruning.certified import count_safe, hybrid, mass_safe
-from pruning.masks import keep_count
+from pruning.certificate import Certificate, Origin, certificate
+from pruning.certified import count_safe, hybrid, mass_safe, rounding
+from pruning.masks import Masks, keep_count
+from pruning.network import Network
 from pruning.problem import Problem
-from pruning.pruner import Claim, Pruner
+from pruning.pruner import Pruner
 from pruning.rounds import MAX_ROUNDS, Trace
 from pruning.schedule import SCHEDULES, Schedule
-from theory.optype import types_of
+from theory.certify import why_no_certificate, why_not
+from theory.collapse import Paths, UnreadablePaths, emptied_layers
 
 CERTIFIED = ("mass-safe", "count-safe", "hybrid")
 
@@ -65,14 +68,8 @@ def _keep(problem: Problem, compression: str) -> int | None:
 def _certified(problem: Problem, method: Pruner, keep: int | None, schedule: str, rounds: int | None) -> Asked:
     """Raises ValueError for pruners and networks that the union bound does not hold for, named."""
     network = problem.network
-    if Claim.UNION_BOUND not in method.claims:
-        raise ValueError(
-            f"{schedule} rests on the union bound (prunelaws explain B6), which {method.name!r} does not claim"
-        )
-    sizes = {n: w.abs() for n, w in network.weights.items()}
-    made = types_of(network.graph, {**network.neutral, **sizes})[network.graph.output]
-    if made.degree is None or not (made.monotone and made.convex):
-        raise ValueError(f"{schedule} rests on the union bound, which does not hold here: {'; '.join(made.why)}")
+    if why := why_not(network, method):
+        raise ValueError(f"{schedule} rests on the union bound: {why}")
     if rounds is not None and schedule != "hybrid":
         raise ValueError(f"{schedule} takes as many rounds as it needs; --rounds is for the others")
     layers, left = len(network.graph.edges), network.initial.kept
@@ -82,6 +79,18 @@ def _certified(problem: Problem, method: Pruner, keep: int | None, schedule: str
         target = keep or (layers if network.graph.is_chain else 1)
         return Asked(hybrid(network, target, count), max(count, most), keep)
     return Asked({"mass-safe": mass_safe, "count-safe": count_safe}[schedule](network, keep or 1), most, keep)
+
+
+def check_certifiable(problem: Problem, method: Pruner) -> None:
+    """Raise ValueError where a run can't be certified, before it is made."""
+    if why := why_no_certificate(problem.network, method):
+        raise ValueError(f"there is no certificate of this: {why}")
+    rounding(problem.network)
+
+
+def certificate_of(problem: Problem, trace: Trace, origin: Origin) -> Certificate:
+    """The certificate of a run. Raises ValueError where R is beyond float64."""
+    return certificate(problem.network, trace, rounding(problem.network), origin)
 
 
 def pruning_record(problem: Problem, trace: Trace) -> dict[str, Any]:
@@ -94,6 +103,7 @@ def pruning_record(problem: Problem, trace: Trace) -> dict[str, Any]:
         "layers": [
             {"name": n, "size": size, "kept": kept} for n, size, kept in zip(trace.layers, sizes, final, strict=True)
         ],
+        "collapse": collapse_record(problem.network, trace.masks),
         "rounds": [
             {
                 "target": target,
@@ -111,6 +121,26 @@ def pruning_record(problem: Problem, trace: Trace) -> dict[str, Any]:
                 strict=True,
             )
         ],
+    }
+
+
+def collapse_record(network: Network, masks: Masks) -> dict[str, Any]:
+    """What is left of the network, as data; `unread` says why no more is told than which layers are empty."""
+    try:
+        found = Paths(network).under(masks)
+    except UnreadablePaths as error:
+        return {"emptied": list(emptied_layers(masks)), "unread": str(error)}
+    return {
+        "emptied": list(found.emptied),
+        "connected": found.connected,
+        "inputs": found.inputs,
+        "inputs_cut": found.inputs_cut,
+        "outputs": found.outputs,
+        "outputs_cut": found.outputs_cut,
+        "on_live_paths": sum(found.live),
+        "direct_density": found.direct_density,
+        "effective_density": found.effective_density,
+        "shortest_path": found.shortest,
     }
 
 

@@ -199,8 +199,24 @@ def pruning_text(pruner: str, model: str, result: dict[str, Any]) -> str:
     for layer in result["layers"]:
         share = layer["kept"] / layer["size"]
         table.add_row(layer["name"], f"{layer['size']:,}", f"{layer['kept']:,}", f"{share:.2%}")
-    empty = sum(layer["kept"] == 0 for layer in result["layers"])
     return (
         f"{pruner} on {model}: {kept:,} of {total:,} weights kept, compression {total / kept:,.1f}, "
-        f"{counted(len(result['rounds']), 'round')}, {counted(empty, 'empty layer')}\n" + _drawn(table)
+        f"{counted(len(result['rounds']), 'round')}\n" + _drawn(table) + collapse_text(result["collapse"])
     )
+
+
+def collapse_text(found: Mapping[str, Any]) -> str:
+    """What is left of a network, in a line for each fact."""
+    empty = found["emptied"]
+    lines = [f"emptied layers: {', '.join(empty) or 'none'}"]
+    if "unread" in found:
+        return f"{lines[0]}\nlive paths: not told for this network: {found['unread']}\n"
+    alive = "there is one" if found["connected"] else "NONE is left between input and output"
+    lines += [
+        f"live path: {alive}; cut off: {found['inputs_cut']:,} of {counted(found['inputs'], 'input')}, "
+        f"{found['outputs_cut']:,} of {counted(found['outputs'], 'output')}",
+        f"density: {found['direct_density']:.3g} of the weights are kept, {found['effective_density']:.3g} of them all "
+        f"on live paths ({found['on_live_paths']:,})",
+        f"fewest weights that a path can have: {found['shortest_path']:,}",
+    ]
+    return "\n".join(lines) + "\n"

@@ -42,10 +42,14 @@ def prune(
     data: Data = None,
     classes: Classes = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the masks to this .safetensors file.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="Write what each round pruned to this file, for `prunelaws certify`.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Prune a model and say, round by round, what was kept, and what that cost."""
     from pruning.answers import ScoreError
+    from pruning.certificate import Origin, write_certificate
     from pruning.fast.best import prune_at_best
     from pruning.maskfile import save_masks
     from pruning.references import load_device, load_pruner
@@ -54,8 +58,11 @@ def prune(
     method = load_pruner(pruner)
     problem = loading.load_model(model, seed, load_device(device), data, classes)
     asked = usage(lambda: pruning_run.planned(problem, method, compression, schedule, rounds))
-    if out is not None:
-        files.prepare_file(out)
+    for file in (out, certificate):
+        if file is not None:
+            files.prepare_file(file)
+    if certificate is not None:
+        usage(lambda: pruning_run.check_certifiable(problem, method))
     note_objections(model, problem.network)
     live = Live()
     try:
@@ -75,6 +82,10 @@ def prune(
     result = pruning_run.pruning_record(problem, trace)
     if out is not None:
         save_masks(out, trace.masks, {"pruner": method.name, "model": model, "seed": str(seed)})
+    if certificate is not None:
+        origin = Origin(pruner, model, schedule, seed, classes)
+        made = usage(lambda: pruning_run.certificate_of(problem, trace, origin))
+        write_certificate(certificate, made)
     if as_json:
         print_json(result)
     else:
