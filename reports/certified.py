@@ -69,7 +69,8 @@ def _failure(result: dict[str, Any]) -> str:
     share = round_["pruned_mass"] / round_["cut_mass"] if round_["cut_mass"] > 0 else float("inf")
     text = (
         f"round {number} could have emptied a cut, and the theorem says nothing from there on: it pruned scores of "
-        f"{round_['pruned_mass']:.6g} where R, which each cut carries, is {round_['cut_mass']:.6g} ({share:.6f} of it)\n"
+        f"{round_['pruned_mass']:.6g} where R, which each cut carries, is {round_['cut_mass']:.6g} "
+        f"({share:.6f} of it)\n"
     )
     if result["emptied_then"]:
         text += f"layers emptied in that round: {', '.join(result['emptied_then'])}\n"

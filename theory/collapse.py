@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,11 @@ from pruning.masks import Masks, Tensors
 from pruning.network import Network
 from theory.optype import types_of
 
-_CONVOLVED = {"1d": functional.conv1d, "2d": functional.conv2d, "3d": functional.conv3d}
+_CONVOLVED: dict[str, Callable[..., Tensor]] = {
+    "1d": functional.conv1d,
+    "2d": functional.conv2d,
+    "3d": functional.conv3d,
+}
 
 
 class UnreadablePaths(ValueError):
@@ -130,7 +135,7 @@ class _Reached(torch.autograd.Function):
         return value.gt(0).to(value)
 
     @staticmethod
-    def backward(context: object, slope: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: object, slope: Tensor) -> Tensor:
         return slope.gt(0).to(slope)
 
 
@@ -142,18 +147,19 @@ def _passing_all(node: Node) -> Node:
 
 
 def _summing(pool: Callable[..., Tensor], rank: str) -> Callable[..., Tensor]:
-    sides = int(rank[0])
+    sides, convolved = int(rank[0]), _CONVOLVED[rank]
 
-    def summed(x: Tensor, window: list[int], stride: list[int] | None = None, *rest: object) -> Tensor:
+    def summed(x: Tensor, window: list[int], stride: list[int] | None = None, *rest: Any) -> Tensor:
         padding, dilation = [*rest, *[0, 1][len(rest) :]][:2]
         kernel = x.new_ones(x.shape[1], 1, *_each(window, sides))
         with torch.no_grad():
             wanted = pool(x, window, stride or window, *rest).shape[2:]
         room = [side for _ in range(sides) for side in (0, max(_each(stride or window, sides)))]  # of a window beyond
-        made = _CONVOLVED[rank](
-            functional.pad(x, room), kernel, None, stride or window, padding, dilation, groups=x.shape[1]
-        )
-        return made[(..., *(slice(side) for side in wanted))]
+        roomy = functional.pad(x, room)
+        made: Tensor = convolved(roomy, kernel, None, stride or window, padding, dilation, groups=x.shape[1])
+        for axis, side in enumerate(wanted, 2):
+            made = made.narrow(axis, 0, side)
+        return made
 
     return summed
 

@@ -65,24 +65,25 @@ def recheck(
             raise Refused(f"R overflows float64 in round {r}: scale weights by powers of two, and prune again")
         rows[:, r - 1] = mass, cut, (1 - mass / cut if cut else -1) - _gamma(2 * k + 2)
         if r <= rounds:
-            _compare(said, held, r, died, mass, cut, k)
+            _compare(said, held, r, held["died"], mass, cut, k)
             on_round(r, rounds)
     failed = next((r for r in range(1, rounds + 1) if rows[2, r - 1] <= 0), None)
-    return Finding(*rows[:, :-1], failed, float(rows[1, rounds if failed is None else failed]))
+    return Finding(
+        rows[0, :-1], rows[1, :-1], rows[2, :-1], failed, float(rows[1, rounds if failed is None else failed])
+    )
 
 
 def _compare(
-    said: Mapping[str, Any], held: Mapping[str, Array], r: int, died: Mapping[str, Array], mass: float, cut: float, k: int
-) -> None:  # fmt: skip
-    count, left = (sum(int(which(d).sum()) for d in died.values()) for which in
-                   (lambda d: d == r, lambda d: (d == 0) | (d > r)))  # fmt: skip
+    said: Mapping[str, Any], held: Mapping[str, Array], r: int, died: Array, mass: float, cut: float, k: int
+) -> None:
+    left, count = int(((died == 0) | (died > r)).sum()), int((died == r).sum())
     off = float(said["rounding"]) + _gamma(2 * k + count + 3)  # theirs, ours, and a sum of scores in any order
     share = float(held["mass"][r - 1] / held["cut"][r - 1]) if held["cut"][r - 1] > 0 else 2.0
-    margin = 1 - share - float(said["rounding"])
-    rooms = left * 0.0, mass * off, cut * off, (1 + share) * _gamma(4)
-    for name, found, room in zip(("left", "mass", "cut", "margin"), (left, mass, cut, margin), rooms, strict=True):
-        if not abs(held[name][r - 1] - found) <= room:
-            raise Refused(f"in round {r} its {name} is {held[name][r - 1]:.17g}, and {found:.17g} is found")
+    found = {"left": left, "mass": mass, "cut": cut, "margin": 1 - share - float(said["rounding"])}
+    room = {"left": 0.0, "mass": mass * off, "cut": cut * off, "margin": (1 + share) * _gamma(4)}
+    for name in found:
+        if not abs(held[name][r - 1] - found[name]) <= room[name]:
+            raise Refused(f"in round {r} its {name} is {held[name][r - 1]:.17g}, and {found[name]:.17g} is found")
 
 
 def _digest(arrays: Iterable[tuple[str, Array]]) -> str:
@@ -105,40 +106,49 @@ def _flow(
     """
     values, k = {"input": np.stack([np.ones(shape[1:]), np.zeros(shape[1:])])}, 0
     for name, kind, args in calls:
-        given, read = ([s[a[1]] for a in args if isinstance(a, tuple) and a[:1] == (w,)] for w, s in
-                       (("value", values), ("param", params)))  # fmt: skip
-        x, terms = given[0], 1
-        if kind in ("linear", "conv2d") and len(given) == 1 and not any(bias.any() for bias in read[1:]):
-            made = _weighed(x, read[0], args)
-            made[1] += _weighed(x[:1], falling[args[1][1]], args)[0]
-            terms = read[0][0].size + 1
-        elif kind in SAME or (kind == "add" and len(args) == 2 and read and not read[0].any()):  # a shift is read as 0
-            made = x
-        elif kind == "mul" and len(args) == 2 and read and not (read[0] < 0).any():
-            made = x * read[0]
-        elif kind == "add" and len(args) == len(given) == 2:
-            made = given[0] + given[1]
-        elif kind in ("flatten", "view", "reshape"):
-            made = x.reshape(2, *(args[1][1:] if kind != "flatten" else [-1]))
-        elif kind in ("adaptive_avg_pool2d", "mean") and list(args[1]) in ([1, 1], [2, 3], [-1, -2], [-2, -1]):
-            made, terms = x.mean((2, 3), keepdims=kind != "mean" or True in args[2:]), x[0, 0].size + 1
-        elif kind in ("max_pool2d", "avg_pool2d") and len(args) < 5:
-            seen = _windows(x, *_filled(args[1:], args[1], args[1], [0, 0]), [1, 1], -float(kind == "max_pool2d"))
-            first = seen[:1].argmax(-1)[..., None].repeat(2, 0)
-            made = np.take_along_axis(seen, first, -1)[..., 0] if kind == "max_pool2d" else seen.mean(-1)
-            terms = seen.shape[-1] + 1
-        else:
-            raise Refused(f"{name}: {kind} with {args[1:]} is not known here")
-        values[name], k = made, k + terms
+        try:
+            values[name], terms = _operator(kind, args, values, params, falling)
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            raise Refused(f"{name}: {kind} with {args[1:]} is not known here ({error})") from None
+        k += terms
+    made = values[calls[-1][0]]
     return float(made[0].sum()), float(made[1].sum()), k + made[0].size
 
 
-def _weighed(x: Array, w: Array, args: tuple[Any, ...]) -> Array:
+def _operator(kind: str, args: Sequence[Any], values: Any, params: Any, falling: Any) -> tuple[Array, int]:
+    """What an operator makes, and how often it rounds at most. Raises ValueError for one that is not known."""
+    given, read = ([held[a[1]] for a in args if isinstance(a, tuple) and a[:1] == (what,)]
+                   for what, held in (("value", values), ("param", params)))  # fmt: skip
+    x = given[0]
+    if kind in ("linear", "conv2d") and len(given) == 1 and not any(bias.any() for bias in read[1:]):
+        made = _weighed(x, read[0], args)
+        made[1] += _weighed(x[:1], falling[args[1][1]], args)[0]
+        return made, read[0][0].size + 1
+    if kind in SAME or (kind == "add" and len(args) == 2 and read and not read[0].any()):  # a shift is read as 0
+        return x, 0
+    if kind == "mul" and len(args) == 2 and read and not (read[0] < 0).any():
+        return x * read[0], 1
+    if kind == "add" and len(args) == len(given) == 2:
+        return given[0] + given[1], 1
+    if kind in ("view", "reshape") or (kind == "flatten" and args[1:] == (1,)):
+        return x.reshape(2, *(args[1][1:] if kind != "flatten" else [-1])), 0
+    if kind in ("adaptive_avg_pool2d", "mean") and list(args[1]) in ([1, 1], [2, 3], [-1, -2], [-2, -1]):
+        return x.mean((2, 3), keepdims=kind != "mean" or True in args[2:]), x[0, 0].size + 1
+    if kind not in ("max_pool2d", "avg_pool2d") or len(args) > 4:
+        raise ValueError("it has no rule")
+    largest = kind == "max_pool2d"
+    window, stride, padding = _filled(args[1:], None, args[1], [0, 0])
+    seen = _windows(x, window, stride, padding, [1, 1], -float(largest))
+    first = seen[:1].argmax(-1)[..., None].repeat(2, 0)
+    return np.take_along_axis(seen, first, -1)[..., 0] if largest else seen.mean(-1), seen.shape[-1] + 1
+
+
+def _weighed(x: Array, w: Array, args: Sequence[Any]) -> Array:
     """A layer without its bias: (rows, in, ...) -> (rows, out, ...)."""
     if w.ndim == 2:
         return np.asarray(x @ w.T)
-    *how, groups = _filled(args[3:], [1, 1], [0, 0], [1, 1], 1)
-    seen = _windows(x, w.shape[2:], *how, 0.0)
+    stride, padding, dilation, groups = _filled(args[3:], [1, 1], [0, 0], [1, 1], 1)
+    seen = _windows(x, w.shape[2:], stride, padding, dilation, 0.0)
     rows, channels, height, width, taps = seen.shape
     seen = seen.reshape(rows, groups, channels // groups, height * width, taps).transpose(0, 1, 2, 4, 3)
     made = w.reshape(groups, len(w) // groups, -1) @ seen.reshape(rows, groups, -1, height * width)
