@@ -22,7 +22,7 @@ from pruning.masks import Masks, Tensors, global_top_k
 from pruning.network import Network, Together, check_finite
 from pruning.problem import Probe, Problem
 from pruning.pruner import Entrywise, Pruner, Saliency, State
-from pruning.rounds import MAX_ROUNDS, Log, Trace, told_later
+from pruning.rounds import MAX_ROUNDS, Log, Standing, Trace, told_later, went_on
 from pruning.schedule import Alive, Schedule, asked, check_schedule
 
 
@@ -31,26 +31,33 @@ def prune(
     pruner: Pruner,
     schedule: Schedule,
     on_round: Callable[[int, int], None] | None = None,
+    on_standing: Callable[[Standing], None] | None = None,
+    since: Standing | None = None,
 ) -> Trace:
     """Score and select until the schedule ends (Tanaka et al. 2020, Algorithm 1).
 
     Works in the dtype and on the device of the problem's network, and on copies of the problem's
     tensors: not even a scorer that writes into them changes it. `on_round` is told each round and
-    the number of weights kept. Where each process has parts of the network's weights, all prune together, by pruners
-    of `global_top_k` alone, and `died` holds DTensors. Raises ScoreError where the scores can't be used, ValueError for
-    weights that are not finite, TypeError for what is no problem, pruner or schedule.
+    the number of weights kept, `on_standing` what it takes to go on from there; `since`: go on from there, as one run
+    would have; the trace then tells of the rounds behind it. Where each process has parts of the network's weights, all
+    prune together, by pruners of `global_top_k` alone, and `died` holds DTensors. Raises ScoreError where the scores
+    can't be used, ValueError for weights that are not finite, TypeError for what is no problem, pruner or schedule.
     """
-    problem = _checked(problem, pruner, schedule)
+    problem = _checked(went_on(problem, since), pruner, schedule)
     network, probe, log = problem.network, Probe(problem), Log(problem.network, pruner)
+    first = 1 if since is None else since.round + 1
+    probe.calls.update({} if since is None else since.calls)
     together = network.together
     died = {n: torch.where(m, 0, -1).to(torch.int16) for n, m in network.initial.items()}
-    for round_, masks in enumerate(_rounds(network, pruner, schedule, probe, log), 1):
+    for round_, masks in enumerate(_rounds(network, pruner, schedule, probe, log, first), first):
         died = {n: _fate(died[n], masks[n], round_) for n in died}
         if on_round:
             on_round(round_, log.kept)
+        if on_standing:
+            on_standing(log.standing(round_, masks, probe.calls))
     if together:
         died = together.wrapped({n: d.int() for n, d in died.items()})  # gloo gathers no int16
-    return log.trace(died, dict(probe.calls))
+    return log.trace(died, dict(probe.calls), first - 1)
 
 
 def masks_by_round(problem: Problem, pruner: Pruner, schedule: Schedule, log: Log) -> Iterator[Masks]:
@@ -71,9 +78,11 @@ def _checked(problem: Problem, pruner: Pruner, schedule: Schedule) -> Problem:
     return _copied(problem)
 
 
-def _rounds(network: Network, pruner: Pruner, schedule: Schedule, probe: Probe, log: Log) -> Iterator[Masks]:
+def _rounds(
+    network: Network, pruner: Pruner, schedule: Schedule, probe: Probe, log: Log, first: int = 1
+) -> Iterator[Masks]:
     masks, pruner = network.initial, _selecting(pruner, network.together)
-    for round_ in range(1, MAX_ROUNDS + 1):
+    for round_ in range(first, MAX_ROUNDS + 1):
         # a schedule that has ended needs no scores
         scoring = cache(partial(_score, pruner, network, _standing(network, masks), probe))
         target = asked(schedule, round_, log.kept, _alive(pruner, network, scoring, masks, probe))

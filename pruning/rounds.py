@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from pruning import devices
 from pruning.answers import refuse_infinite
 from pruning.masks import Masks, Tensors, global_top_k
 from pruning.network import Network
+from pruning.problem import Problem
 from pruning.pruner import Pruner
 
 MAX_ROUNDS = torch.iinfo(torch.int16).max
@@ -25,6 +28,7 @@ class Trace:
     knows where R itself ends above or below what float64 holds; revived: pruned weights that came back;
     flat: rounds in which every alive score was 0, so that only the index decided.
     died: per weight the round of its removal, 0 for a survivor, -1 if it was masked from the start.
+    before: rounds of the run that this one goes on from, which it does not tell of.
     """
 
     layers: tuple[str, ...]
@@ -37,6 +41,7 @@ class Trace:
     flat: tuple[int, ...]
     died: Tensors
     calls: dict[str, int]
+    before: int = 0
 
     @property
     def rounds(self) -> int:
@@ -45,14 +50,36 @@ class Trace:
 
     def masks_at(self, round_: int) -> Masks:
         """The masks after a round; 0 is before the first. Exact when nothing was revived."""
-        if not 0 <= round_ <= self.rounds:
-            raise ValueError(f"round {round_} of a run of {self.rounds} rounds")
+        if not self.before <= round_ <= self.before + self.rounds:
+            after = f" after {self.before}" if self.before else ""
+            raise ValueError(f"round {round_} of a run of {self.rounds} rounds{after}")
         return Masks({n: (died == 0) | (died > round_) for n, died in self.died.items()})
 
     @property
     def masks(self) -> Masks:
         """The masks at the end."""
-        return self.masks_at(self.rounds)
+        return self.masks_at(self.before + self.rounds)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands after a round, and all that it takes to go on from there: see `since` of `prune`.
+
+    kept, mass, cut, log_cut: of this round, as in a Trace; calls: what the probe was asked for so far.
+    """
+
+    round: int
+    masks: Masks
+    calls: Mapping[str, int]
+    kept: tuple[int, ...]
+    mass: float
+    cut: float
+    log_cut: float
+
+
+def went_on(problem: Problem, since: Standing | None) -> Problem:
+    """The problem of a run that goes on from where another stood."""
+    return problem if since is None else replace(problem, network=replace(problem.network, initial=since.masks))
 
 
 def told_later(network: Network) -> bool:
@@ -102,11 +129,18 @@ class Log:
         self._read(1 if late else 0)
         self.kept = target if late else sum(self._rounds[-1].kept)
 
+    def standing(self, round_: int, masks: Masks, calls: Mapping[str, int]) -> Standing:
+        """Where the run stands. Raises ScoreError for scores that are not finite."""
+        self.settle()
+        done = self._rounds[-1]
+        log = math.log(done.cut) if done.cut > 0 else -math.inf if done.cut == 0 else math.nan
+        return Standing(round_, masks, dict(calls), tuple(done.kept), done.mass, done.cut, log)
+
     def settle(self) -> None:
         """Read all that is pending. Raises ScoreError for scores that are not finite."""
         self._read(0)
 
-    def trace(self, died: Tensors, calls: dict[str, int]) -> Trace:
+    def trace(self, died: Tensors, calls: dict[str, int], before: int) -> Trace:
         """All of them; died: per weight the round of its removal."""
         self.settle()
         rounds = self._rounds
@@ -124,6 +158,7 @@ class Log:
             flat=tuple(self.flat),
             died=died,
             calls=calls,
+            before=before,
         )
 
     def _numbers(self, scores: Tensors | None, before: Masks, after: Masks, name: str) -> Tensor:

@@ -10,18 +10,19 @@ from pruning.answers import check_asked
 from pruning.engine import prune
 from pruning.fast.given import run_magnitude, run_random
 from pruning.fast.lower import NotLoweredError
+from pruning.fast.rounds import Watch
 from pruning.fast.run import run_synflow
 from pruning.problem import Problem
 from pruning.pruner import Pruner
 from pruning.pruners.magnitude import magnitude
 from pruning.pruners.random import random
 from pruning.pruners.synflow import synflow
-from pruning.rounds import Trace
+from pruning.rounds import Standing, Trace, went_on
 from pruning.schedule import Schedule, check_schedule
 
-Run = Callable[[Problem, Schedule, Callable[[int, int], None] | None], Trace]
+Run = Callable[[Problem, Schedule, Watch], Trace]
 RUNS: tuple[tuple[Pruner, Run], ...] = (
-    (synflow, lambda problem, schedule, on_round: run_synflow(problem.network, schedule, on_round)),
+    (synflow, lambda problem, schedule, watch: run_synflow(problem.network, schedule, watch)),
     (magnitude, run_magnitude),
     (random, run_random),
 )
@@ -33,6 +34,8 @@ def prune_at_best(
     schedule: Schedule,
     on_round: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
+    on_standing: Callable[[Standing], None] | None = None,
+    since: Standing | None = None,
 ) -> Trace:
     """What `prune` gives, mask for mask, sooner where the fast path can do it: in float64 on the CPU.
 
@@ -49,8 +52,8 @@ def prune_at_best(
             try:
                 if kinds != {(torch.float64, "cpu")}:
                     raise NotLoweredError("it is for float64 on the CPU")
-                return run(problem, schedule, on_round)
+                return run(went_on(problem, since), schedule, Watch(on_round, on_standing, since))
             except NotLoweredError as reason:
                 if say:
                     say(f"the textbook loop is used, for the fast path can't do this network: {reason}")
-    return prune(problem, pruner, schedule, on_round)
+    return prune(problem, pruner, schedule, on_round, on_standing, since)

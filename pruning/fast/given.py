@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
 from pruning.fast.places import Indices
-from pruning.fast.rounds import run_rounds
+from pruning.fast.rounds import ALONE, Watch, run_rounds
 from pruning.fast.store import ROOM, Array, Store
 from pruning.fast.survivors import Survivors
 from pruning.masks import Tensors
@@ -22,21 +21,21 @@ from pruning.schedule import Schedule
 SPENT = 0.5  # of a layer's entries: once fewer are left, the others are forgotten
 
 
-def run_magnitude(problem: Problem, schedule: Schedule, on_round: Callable[[int, int], None] | None = None) -> Trace:
+def run_magnitude(problem: Problem, schedule: Schedule, watch: Watch = ALONE) -> Trace:
     """Global magnitude's rounds, in float64 on the CPU, as the textbook loop's there.
 
     Raises ValueError for weights that are not finite.
     """
     sizes = {n: w.abs() for n, w in problem.network.weights.items()}
-    return run_rounds("magnitude", problem.network, Given(problem.network, sizes), schedule, on_round)
+    return run_rounds("magnitude", problem.network, Given(problem.network, sizes), schedule, watch)
 
 
-def run_random(problem: Problem, schedule: Schedule, on_round: Callable[[int, int], None] | None = None) -> Trace:
+def run_random(problem: Problem, schedule: Schedule, watch: Watch = ALONE) -> Trace:
     """Rounds of noise, in float64 on the CPU, as the textbook loop's there.
 
     Raises ValueError for weights that are not finite.
     """
-    return run_rounds("random", problem.network, Noise(problem), schedule, on_round)
+    return run_rounds("random", problem.network, Noise(problem, watch), schedule, watch)
 
 
 @dataclass
@@ -90,8 +89,9 @@ class Given:
 class Noise:
     """Scores that are drawn anew in each round, of all weights: what a weight gets must not hang on what is left."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, watch: Watch) -> None:
         self.probe, self.like = Probe(problem), problem.network.weights
+        self.probe.calls.update({} if watch.since is None else watch.since.calls)
         self.given = Given(problem.network, self.like)
         self.survivors = self.given.survivors
 

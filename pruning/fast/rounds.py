@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,8 +14,9 @@ from torch import Tensor
 from pruning.answers import ScoreError
 from pruning.fast.store import Array
 from pruning.fast.survivors import Survivors
+from pruning.masks import Masks
 from pruning.network import Network
-from pruning.rounds import MAX_ROUNDS, Trace
+from pruning.rounds import MAX_ROUNDS, Standing, Trace
 from pruning.schedule import Alive, Schedule, asked
 
 
@@ -34,14 +36,32 @@ class Scoring(Protocol):
         """Forget what has fallen, where that pays."""
 
 
-def run_rounds(
-    name: str, network: Network, scoring: Scoring, schedule: Schedule, on_round: Callable[[int, int], None] | None
-) -> Trace:
-    """Rounds until the schedule ends. Raises ScoreError where it asks for more than is left, as the textbook loop."""
+@dataclass(frozen=True)
+class Watch:
+    """Who is told of rounds, and where a run goes on from: as `prune` has these."""
+
+    on_round: Callable[[int, int], None] | None = None
+    on_standing: Callable[[Standing], None] | None = None
+    since: Standing | None = None
+
+    @property
+    def first(self) -> int:
+        """The first round."""
+        return 1 if self.since is None else self.since.round + 1
+
+
+ALONE = Watch()
+
+
+def run_rounds(name: str, network: Network, scoring: Scoring, schedule: Schedule, watch: Watch) -> Trace:
+    """Rounds until the schedule ends, of a network as it stands.
+
+    Raises ScoreError where it asks for more than is left, as the textbook loop.
+    """
     targets, kept, flat = list[int](), list[list[int]](), list[int]()
     masses, cuts, logs = list[float](), list[float](), list[float]()
     left = network.initial.kept
-    for round_ in range(1, MAX_ROUNDS + 1):
+    for round_ in range(watch.first, MAX_ROUNDS + 1):
         made = _Once(scoring)
         target = asked(schedule, round_, left, _alive(name, made))
         if target is None:
@@ -62,8 +82,12 @@ def run_rounds(
         kept.append(scoring.survivors.kept())
         left = sum(kept[-1])
         scoring.shrink()
-        if on_round:
-            on_round(round_, left)
+        if watch.on_round:
+            watch.on_round(round_, left)
+        if watch.on_standing:
+            masks = Masks({n: fell == 0 for n, fell in _died(network, scoring.survivors).items()})
+            done = tuple(kept[-1]), masses[-1], cuts[-1], logs[-1]
+            watch.on_standing(Standing(round_, masks, dict(scoring.calls), *done))
     else:
         raise ValueError(f"the schedule did not end within {MAX_ROUNDS} rounds")
     return Trace(
@@ -75,12 +99,17 @@ def run_rounds(
         log_cut=torch.tensor(logs, dtype=torch.float64),
         revived=(0,) * len(targets),
         flat=tuple(flat),
-        died={
-            n: torch.from_numpy(died).view(w.shape).to(w.device)
-            for (n, w), died in zip(network.weights.items(), scoring.survivors.died, strict=True)
-        },
+        died=_died(network, scoring.survivors),
         calls=dict(scoring.calls),
+        before=watch.first - 1,
     )
+
+
+def _died(network: Network, survivors: Survivors) -> dict[str, Tensor]:
+    return {
+        n: torch.from_numpy(died).view(w.shape).to(w.device)
+        for (n, w), died in zip(network.weights.items(), survivors.died, strict=True)
+    }
 
 
 class _Once:

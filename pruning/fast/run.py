@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pruning.answers import ScoreError
 from pruning.fast.lower import lower
-from pruning.fast.rounds import run_rounds
+from pruning.fast.rounds import ALONE, Watch, run_rounds
 from pruning.fast.steps import Flat, Weighted
 from pruning.fast.store import Array
 from pruning.fast.survivors import Survivors
@@ -22,13 +21,13 @@ from pruning.schedule import Schedule
 SHRUNK = 0.8  # of the weights at the last time: from there on dead channels are looked for; of the arrays: and dropped
 
 
-def run_synflow(network: Network, schedule: Schedule, on_round: Callable[[int, int], None] | None = None) -> Trace:
+def run_synflow(network: Network, schedule: Schedule, watch: Watch = ALONE) -> Trace:
     """SynFlow's rounds, in float64 on the CPU whatever the weights' own type and device: as the textbook loop's there.
 
     Raises NotLoweredError for a network that the fast path can't do, ValueError for weights that are not finite.
     """
     check_finite(network.weights)
-    return run_rounds("synflow", network, FastRun(network), schedule, on_round)
+    return run_rounds("synflow", network, FastRun(network), schedule, watch)
 
 
 class FastRun:

@@ -20,6 +20,7 @@ from pruning.fast import best
 from pruning.fast.best import prune_at_best
 from pruning.fast.links import Links
 from pruning.fast.lower import NotLoweredError
+from pruning.fast.rounds import Watch
 from pruning.fast.run import FastRun, run_synflow
 from pruning.fast.steps import Weighted
 from pruning.fast.store import Store
@@ -426,7 +427,7 @@ def test_another_schedule_and_progress() -> None:
     network = dense_problem().network
     heard: list[tuple[int, int]] = []
     total = network.initial.total
-    found = run_synflow(network, linear(total, 4, 5), lambda r, kept: heard.append((r, kept)))
+    found = run_synflow(network, linear(total, 4, 5), Watch(lambda r, kept: heard.append((r, kept))))
     assert [r for r, _ in heard] == [1, 2, 3, 4, 5] and heard[-1][1] == 4 == found.masks.kept
 
 
