@@ -91,6 +91,30 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A named line of a plot; depth: its place between the first, 0, and the last, 1, of lines that have an order."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+    depth: float
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Curves on a logarithmic scale upwards, and across where `log_across`; what is 0 has no place on it.
+
+    text: what there is to see, for whoever can't, and for the Markdown. level: a height to compare with, and its name.
+    """
+
+    caption: str
+    text: str
+    across: str
+    curves: tuple[Curve, ...]
+    log_across: bool = True
+    level: tuple[float, str] | None = None
+
+
+@dataclass(frozen=True)
 class Fold:
     """Blocks under a title of their own that the reader can fold away."""
 
@@ -100,7 +124,7 @@ class Fold:
     anchor: str = ""
 
 
-Block = Text | Pre | Facts | Shares | Table | Chart | Fold
+Block = Text | Pre | Facts | Shares | Table | Chart | Plot | Fold
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def drawing(chart: Chart) -> Drawing:
     """A chart as it is drawn. Raises ValueError where every share is 0."""
     decades, steps = _decades(chart.shares), len(chart.shares)
     return Drawing(
-        across=tuple(Label(_across(i, steps), f"{i:,}") for i in _counted(steps)),
+        across=tuple(Label(_across(i, steps), f"{i:,}") for i in counted_across(steps)),
         up=tuple(Label(_up(10.0**d, decades), _percent(d)) for d in decades),
         path=" ".join(_lines(chart.shares, decades)),
     )
@@ -54,7 +54,7 @@ def _decades(shares: tuple[float, ...]) -> range:
     return range(min(low, high - 1), high + 1)
 
 
-def _counted(steps: int) -> list[int]:
+def counted_across(steps: int) -> list[int]:
     """1, and every multiple of 1, 2 or 5 times a power of ten, so that there are few."""
     apart = next(n * 10**power for power in count() for n in (1, 2, 5) if steps <= n * 10**power * LABELS)
     return sorted({1, *range(apart, steps + 1, apart)})

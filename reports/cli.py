@@ -14,6 +14,7 @@ from reports.verbs.certify import certify
 from reports.verbs.common import INTERRUPTED, OK, UNVERIFIED, USAGE, note
 from reports.verbs.compare import compare
 from reports.verbs.discover import discover
+from reports.verbs.frontier import frontier
 from reports.verbs.inspect import inspect
 from reports.verbs.profile import profile
 from reports.verbs.prune import prune
@@ -35,6 +36,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "profile": profile,
     "prune": prune,
     "certify": certify,
+    "frontier": frontier,
     "inspect": inspect,
     "discover": discover,
     "list": list_,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pruning.errors import UsageError
+from reports.frontierpage import sections as frontier_sections
 from reports.markdown import markdown
-from reports.page import html
+from reports.page import html, page
 from reports.record import from_json, to_json
 from theory.verdict import Run, Witness
 from theory.witness.files import read_witness, save_witness
@@ -51,6 +54,12 @@ def write_record(run: Run, folder: Path) -> None:
     place.mkdir(exist_ok=True)
     for witness in (v.witness for v in run.verdicts if v.witness):
         save_witness(witness, place)
+
+
+def write_frontier(data: dict[str, Any], folder: Path) -> None:
+    """frontier.json and frontier.html in `folder`; the same results give the same bytes."""
+    _put(folder / "frontier.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    _put(folder / "frontier.html", page(frontier_sections(data["results"], data["provenance"])))
 
 
 def _put(path: Path, text: str) -> None:

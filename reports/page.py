@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from reports.blocks import Block
+from reports.blocks import Block, Section
 from reports.chart import drawing
+from reports.plot import plotted
 from reports.sections import sections
 from theory.verdict import Run
 
@@ -17,8 +19,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def html(run: Run) -> str:
-    """The page; the same run gives the same bytes."""
-    return _environment().get_template("page.html").render(sections=sections(run))
+    """The page of a run; the same run gives the same bytes."""
+    return page(sections(run))
+
+
+def page(made: Sequence[Section]) -> str:
+    """Sections as a page; the title of the first is the page's."""
+    return _environment().get_template("page.html").render(sections=made)
 
 
 @cache
@@ -32,7 +39,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"kind": _kind, "breakable": _breakable, "printable": printable, "drawing": drawing}
+    made.filters |= {
+        "kind": _kind,
+        "breakable": _breakable,
+        "printable": printable,
+        "drawing": drawing,
+        "plotted": plotted,
+    }
     return made
 
 

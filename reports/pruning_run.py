@@ -18,6 +18,7 @@ from theory.certify import why_no_certificate, why_not
 from theory.collapse import Paths, UnreadablePaths, emptied_layers
 
 CERTIFIED = ("mass-safe", "count-safe", "hybrid")
+ALL_SCHEDULES = (*SCHEDULES, *CERTIFIED)
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,13 @@ class Asked:
 
 def planned(problem: Problem, method: Pruner, compression: str, schedule: str, rounds: int | None) -> Asked:
     """The schedule asked for. Raises ValueError for a compression or schedule that can't be had."""
-    if schedule not in (*SCHEDULES, *CERTIFIED):
-        raise ValueError(f"there is no schedule {schedule!r}; wanted one of {', '.join((*SCHEDULES, *CERTIFIED))}")
-    keep = _keep(problem, compression)
+    if schedule not in ALL_SCHEDULES:
+        raise ValueError(f"there is no schedule {schedule!r}; wanted one of {', '.join(ALL_SCHEDULES)}")
+    return to_keep(problem, method, _keep(problem, compression), schedule, rounds)
+
+
+def to_keep(problem: Problem, method: Pruner, keep: int | None, schedule: str, rounds: int | None = None) -> Asked:
+    """The schedule that keeps a number of weights, or as few as it can. Raises ValueError where it can't be had."""
     if schedule in CERTIFIED:
         return _certified(problem, method, keep, schedule, rounds)
     if keep is None:

@@ -43,8 +43,8 @@ def subject_record(subject: Subjected) -> dict[str, object]:
     }
 
 
-def provenance(budget: Budget, device: torch.device) -> dict[str, str]:
-    """What decides the numbers of a run: versions, machine, precision, seed and budget."""
+def machine(device: torch.device) -> dict[str, str]:
+    """What a run was made with: versions and machine."""
     try:
         own = version("prunelaws")
     except PackageNotFoundError:
@@ -56,6 +56,13 @@ def provenance(budget: Budget, device: torch.device) -> dict[str, str]:
         "platform": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         "threads": str(torch.get_num_threads()),
+    }
+
+
+def provenance(budget: Budget, device: torch.device) -> dict[str, str]:
+    """What decides the numbers of a run: versions, machine, precision, seed and budget."""
+    return {
+        **machine(device),
         "precision": "float64; float32 beside it for the order test",
         "normalisation": "evaluation mode as one scale and shift per channel; neutral for data-free scores",
         "seed": str(budget.seed),
