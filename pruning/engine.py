@@ -22,7 +22,7 @@ from pruning.masks import Masks, Tensors, global_top_k
 from pruning.network import Network, Together, check_finite
 from pruning.problem import Probe, Problem
 from pruning.pruner import Entrywise, Pruner, Saliency, State
-from pruning.rounds import MAX_ROUNDS, Log, Standing, Trace, told_later, went_on
+from pruning.rounds import MAX_ROUNDS, Log, Standing, Trace, died_before, told_later
 from pruning.schedule import Alive, Schedule, asked, check_schedule
 
 
@@ -43,18 +43,19 @@ def prune(
     prune together, by pruners of `global_top_k` alone, and `died` holds DTensors. Raises ScoreError where the scores
     can't be used, ValueError for weights that are not finite, TypeError for what is no problem, pruner or schedule.
     """
-    problem = _checked(went_on(problem, since), pruner, schedule)
-    network, probe, log = problem.network, Probe(problem), Log(problem.network, pruner)
-    first = 1 if since is None else since.round + 1
+    problem = _checked(problem, pruner, schedule)
+    network, probe, together = problem.network, Probe(problem), problem.network.together
+    died = died_before(network, since)
+    if since is not None:
+        network = replace(network, initial=since.masks)
+    log, first = Log(network, pruner), 1 if since is None else since.round + 1
     probe.calls.update({} if since is None else since.calls)
-    together = network.together
-    died = {n: torch.where(m, 0, -1).to(torch.int16) for n, m in network.initial.items()}
     for round_, masks in enumerate(_rounds(network, pruner, schedule, probe, log, first), first):
         died = {n: _fate(died[n], masks[n], round_) for n in died}
         if on_round:
             on_round(round_, log.kept)
         if on_standing:
-            on_standing(log.standing(round_, masks, probe.calls))
+            on_standing(log.standing(round_, died, probe.calls))
     if together:
         died = together.wrapped({n: d.int() for n, d in died.items()})  # gloo gathers no int16
     return log.trace(died, dict(probe.calls), first - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,7 +13,6 @@ from pruning import devices
 from pruning.answers import refuse_infinite
 from pruning.masks import Masks, Tensors, global_top_k
 from pruning.network import Network
-from pruning.problem import Problem
 from pruning.pruner import Pruner
 
 MAX_ROUNDS = torch.iinfo(torch.int16).max
@@ -28,7 +27,7 @@ class Trace:
     knows where R itself ends above or below what float64 holds; revived: pruned weights that came back;
     flat: rounds in which every alive score was 0, so that only the index decided.
     died: per weight the round of its removal, 0 for a survivor, -1 if it was masked from the start.
-    before: rounds of the run that this one goes on from, which it does not tell of.
+    before: rounds of the run that this one goes on from, of which it holds what fell in them and no more.
     """
 
     layers: tuple[str, ...]
@@ -50,9 +49,8 @@ class Trace:
 
     def masks_at(self, round_: int) -> Masks:
         """The masks after a round; 0 is before the first. Exact when nothing was revived."""
-        if not self.before <= round_ <= self.before + self.rounds:
-            after = f" after {self.before}" if self.before else ""
-            raise ValueError(f"round {round_} of a run of {self.rounds} rounds{after}")
+        if not 0 <= round_ <= self.before + self.rounds:
+            raise ValueError(f"round {round_} of a run of {self.before + self.rounds} rounds")
         return Masks({n: (died == 0) | (died > round_) for n, died in self.died.items()})
 
     @property
@@ -65,21 +63,29 @@ class Trace:
 class Standing:
     """Where a run stands after a round, and all that it takes to go on from there: see `since` of `prune`.
 
-    kept, mass, cut, log_cut: of this round, as in a Trace; calls: what the probe was asked for so far.
+    died: per weight the round of its removal, as in a Trace, and not to be changed. calls: what the probe was asked for
+    so far. kept, mass, cut, log_cut: of this round, as in a Trace.
     """
 
     round: int
-    masks: Masks
+    died: Tensors
     calls: Mapping[str, int]
     kept: tuple[int, ...]
     mass: float
     cut: float
     log_cut: float
 
+    @property
+    def masks(self) -> Masks:
+        """The masks after the round."""
+        return Masks({n: fell == 0 for n, fell in self.died.items()})
 
-def went_on(problem: Problem, since: Standing | None) -> Problem:
-    """The problem of a run that goes on from where another stood."""
-    return problem if since is None else replace(problem, network=replace(problem.network, initial=since.masks))
+
+def died_before(network: Network, since: Standing | None) -> dict[str, Tensor]:
+    """Per weight the round of its removal where a run begins."""
+    if since is None:
+        return {n: torch.where(m, 0, -1).to(torch.int16) for n, m in network.initial.items()}
+    return {n: since.died[n].clone() for n in network.initial}
 
 
 def told_later(network: Network) -> bool:
@@ -129,12 +135,12 @@ class Log:
         self._read(1 if late else 0)
         self.kept = target if late else sum(self._rounds[-1].kept)
 
-    def standing(self, round_: int, masks: Masks, calls: Mapping[str, int]) -> Standing:
+    def standing(self, round_: int, died: Tensors, calls: Mapping[str, int]) -> Standing:
         """Where the run stands. Raises ScoreError for scores that are not finite."""
         self.settle()
         done = self._rounds[-1]
         log = math.log(done.cut) if done.cut > 0 else -math.inf if done.cut == 0 else math.nan
-        return Standing(round_, masks, dict(calls), tuple(done.kept), done.mass, done.cut, log)
+        return Standing(round_, dict(died), dict(calls), tuple(done.kept), done.mass, done.cut, log)
 
     def settle(self) -> None:
         """Read all that is pending. Raises ScoreError for scores that are not finite."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from reports.blocks import Block, Column, Curve, Facts, Fold, Line, Plot, Section, Span, Table, Text
-from reports.frontiers import COLUMNS, compressions, rows
+from reports.frontiers import COLUMNS, compressions, rows, times
 
 Result = dict[str, Any]
 WHAT = (
@@ -51,7 +51,7 @@ def _critical(results: Sequence[Result]) -> Iterator[Block]:
         end = max(r["weights"] / max(r["shortest_path"], 1) for r in own)
         body = tuple(_bar(m, [r for r in own if r["method"] == m], end) for m in _names(own, "method"))
         columns = (Column("Method"), Column("No layer empty up to"), Column("A path is left up to"))
-        yield Table(f"{model}: one path is compression {end:,.4g}; bars on a logarithmic scale", columns, body)
+        yield Table(f"{model}: one path is compression {times(end)}; bars on a logarithmic scale", columns, body)
 
 
 def _bar(method: str, own: Sequence[Result], end: float) -> tuple[Line, ...]:
@@ -64,7 +64,7 @@ def _span(own: Sequence[Result], edge: str, end: float) -> Span:
         return Span("collapsed from the start")
     low, high = min(reached), max(reached)
     middle = math.exp(sum(map(math.log, reached)) / len(reached))
-    text = f"{middle:,.4g}" if high < 1.005 * low else f"{middle:,.4g} ({low:,.4g} to {high:,.4g})"
+    text = times(middle) if high < 1.005 * low else f"{times(middle)} ({times(low)} to {times(high)})"
     return Span(text, "bar", share=min(1.0, math.log(middle) / math.log(end)) if end > 1 else 1.0)
 
 
@@ -100,7 +100,7 @@ def _masses(results: Sequence[Result]) -> Iterator[Section]:
     for model in _names(results, "model"):
         seed = min(r["seed"] for r in results if r["model"] == model)
         own = [r for r in results if (r["model"], r["seed"]) == (model, seed)]
-        runs = [(f"{r['method']}, compression {c:,.4g}", masses) for r in own for c, masses in _runs(r)]
+        runs = [(f"{r['method']}, compression {times(c)}", masses) for r in own for c, masses in _runs(r)]
         curves = tuple(
             Curve(name, tuple((float(i), m or 0.0) for i, m in enumerate(masses, 1)), j / max(len(runs) - 1, 1))
             for j, (name, masses) in enumerate(runs)

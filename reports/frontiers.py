@@ -131,10 +131,13 @@ def compressions(result: dict[str, Any], edge: str) -> str:
     if held is None:
         return "at once"
     if lost is None:
-        return f"none to {total / held:,.4g}"
-    if result["exact"]:
-        return f"{total / held:,.4g}"
-    return f"{total / held:,.4g} to {total / lost:,.4g}"
+        return f"none to {times(total / held)}"
+    return times(total / held) if result["exact"] else f"{times(total / held)} to {times(total / lost)}"
+
+
+def times(compression: float) -> str:
+    """A compression, in four digits or in whole numbers."""
+    return f"{compression:,.0f}" if compression >= 1000 else f"{compression:.4g}"
 
 
 def rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -147,7 +150,7 @@ def rows(results: Sequence[dict[str, Any]]) -> list[list[str]]:
             compressions(r, "emptied"),
             ", ".join(r["emptied"]["layers"]) or "-",
             compressions(r, "broken"),
-            f"{r['weights'] / max(r['shortest_path'], 1):,.4g}",
+            times(r["weights"] / max(r["shortest_path"], 1)),
             r["way"],
         ]
         for r in results

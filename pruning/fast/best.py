@@ -17,7 +17,7 @@ from pruning.pruner import Pruner
 from pruning.pruners.magnitude import magnitude
 from pruning.pruners.random import random
 from pruning.pruners.synflow import synflow
-from pruning.rounds import Standing, Trace, went_on
+from pruning.rounds import Standing, Trace
 from pruning.schedule import Schedule, check_schedule
 
 Run = Callable[[Problem, Schedule, Watch], Trace]
@@ -52,7 +52,7 @@ def prune_at_best(
             try:
                 if kinds != {(torch.float64, "cpu")}:
                     raise NotLoweredError("it is for float64 on the CPU")
-                return run(went_on(problem, since), schedule, Watch(on_round, on_standing, since))
+                return run(problem, schedule, Watch(on_round, on_standing, since))
             except NotLoweredError as reason:
                 if say:
                     say(f"the textbook loop is used, for the fast path can't do this network: {reason}")

@@ -14,7 +14,6 @@ from torch import Tensor
 from pruning.answers import ScoreError
 from pruning.fast.store import Array
 from pruning.fast.survivors import Survivors
-from pruning.masks import Masks
 from pruning.network import Network
 from pruning.rounds import MAX_ROUNDS, Standing, Trace
 from pruning.schedule import Alive, Schedule, asked
@@ -54,13 +53,18 @@ ALONE = Watch()
 
 
 def run_rounds(name: str, network: Network, scoring: Scoring, schedule: Schedule, watch: Watch) -> Trace:
-    """Rounds until the schedule ends, of a network as it stands.
+    """Rounds until the schedule ends.
 
+    A run that goes on first lets fall what fell, round by round, so that each sum is rounded as it would have been.
     Raises ScoreError where it asks for more than is left, as the textbook loop.
     """
     targets, kept, flat = list[int](), list[list[int]](), list[int]()
     masses, cuts, logs = list[float](), list[float](), list[float]()
-    left = network.initial.kept
+    if watch.since is not None:
+        for round_ in range(1, watch.first):
+            scoring.survivors.fell([d.cpu().numpy().ravel() for d in watch.since.died.values()], round_)
+            scoring.shrink()
+    left = sum(scoring.survivors.kept())
     for round_ in range(watch.first, MAX_ROUNDS + 1):
         made = _Once(scoring)
         target = asked(schedule, round_, left, _alive(name, made))
@@ -85,9 +89,9 @@ def run_rounds(name: str, network: Network, scoring: Scoring, schedule: Schedule
         if watch.on_round:
             watch.on_round(round_, left)
         if watch.on_standing:
-            masks = Masks({n: fell == 0 for n, fell in _died(network, scoring.survivors).items()})
+            died = {n: fell.clone() for n, fell in _died(network, scoring.survivors).items()}
             done = tuple(kept[-1]), masses[-1], cuts[-1], logs[-1]
-            watch.on_standing(Standing(round_, masks, dict(scoring.calls), *done))
+            watch.on_standing(Standing(round_, died, dict(scoring.calls), *done))
     else:
         raise ValueError(f"the schedule did not end within {MAX_ROUNDS} rounds")
     return Trace(

@@ -101,6 +101,10 @@ class Store:
         """The flat indices in the layer."""
         return where if self.index is None else self.index.reshape(-1)[where].astype(np.intp)
 
+    def where(self, places: Indices) -> Indices:
+        """The other way round: where in the array such flat indices are."""
+        return places if self.index is None else np.searchsorted(self.index.reshape(-1), places)
+
     def alive(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """The rows and the columns that have a weight."""
         return np.logical_or.reduce(self.there, 2).reshape(-1), np.logical_or.reduce(self.there, (0, 1))

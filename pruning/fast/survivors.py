@@ -68,6 +68,16 @@ class Survivors:
             lowest = self._lowest(math.inf)  # the sample deceived
         return self._drop(left - k, round_, lowest, floor), False
 
+    def fell(self, died: Sequence[NDArray[np.int16]], round_: int) -> None:
+        """Let fall what fell in a round of another run."""
+        for i, (fell, mute) in enumerate(zip(died, self.mute, strict=True)):
+            gone = fell[mute] == round_
+            self.died[i][mute[gone]] = round_
+            self.mute[i] = mute[~gone]
+            which = fell == round_
+            which[mute] = False
+            self._fell(i, self.layers[i].store.where(np.flatnonzero(which)), round_)
+
     def _lowest(self, ceiling: float) -> list[tuple[Indices, Array]]:
         return [layer.lowest(ceiling) for layer in self.layers]
 

@@ -47,6 +47,10 @@ def test_from_every_round_on_it_is_as_one_run(way, name: str) -> None:
         assert rest.masks == whole.masks
         assert rest.kept.equal(whole.kept[standing.round :])
         assert rest.calls == whole.calls
+        assert all(torch.equal(rest.died[n], died) for n, died in whole.died.items())
+        for name_ in ("mass", "cut", "log_cut"):  # to the last bit
+            own, wanted = getattr(rest, name_), getattr(whole, name_)[standing.round :]
+            assert own.equal(wanted) or (own.isnan().all() and wanted.isnan().all())
 
 
 def test_without_the_calls_so_far_other_numbers_are_drawn() -> None:

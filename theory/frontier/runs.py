@@ -10,8 +10,9 @@ from pruning.fast.best import prune_at_best
 from pruning.masks import Masks
 from pruning.rounds import Standing
 from theory.collapse import Paths
+from theory.frontier.flight import Shares
 from theory.frontier.found import Contender, Look
-from theory.frontier.journal import Journal, Shares
+from theory.frontier.journal import Journal
 
 Told = Callable[[str], None]
 
@@ -36,7 +37,7 @@ def run(
     each: told of every round that is done now, with the masks before it.
     """
     key = f"{books.key} {keep}"
-    since, shares = books.journal.stood(key, contender.problem.network)
+    since, shares = books.journal.flight.begin(key, contender.problem.network)
     masks = contender.problem.network.initial if since is None else since.masks
     done = list(shares)
 
@@ -45,7 +46,7 @@ def run(
         each(masks, standing)
         masks = standing.masks
         done.append(_share(standing))
-        books.journal.stand(key, standing, tuple(done))
+        books.journal.flight.add(standing, done[-1])
         books.tell(f"round {standing.round}, {sum(standing.kept):,} weights left")
 
     prune_at_best(contender.problem, contender.pruner, contender.plan(keep), None, None, stands, since)
