@@ -104,6 +104,7 @@ class Plot:
     """Curves on a logarithmic scale upwards, and across where `log_across`; what is 0 has no place on it.
 
     text: what there is to see, for whoever can't, and for the Markdown. level: a height to compare with, and its name.
+    reach: how far the axis goes across at least.
     """
 
     caption: str
@@ -112,6 +113,7 @@ class Plot:
     curves: tuple[Curve, ...]
     log_across: bool = True
     level: tuple[float, str] | None = None
+    reach: float = 1.0
 
 
 @dataclass(frozen=True)

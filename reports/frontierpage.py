@@ -17,6 +17,13 @@ WHAT = (
     "outputs still be reached, and a network without an empty layer may be cut. One path is the least that a pruner "
     "can leave: N over its weights is the highest compression there is."
 )
+PASSED_BY = (
+    "These layers emptied while live paths were left. A layer that paths pass by, such as the 1x1 convolution of a "
+    "shortcut, is no cut: all of R is carried by the cut that it is part of, a shortcut together with one layer of the "
+    "block beside it, and conservation gives the layer alone no share. Its weights score what the paths through them "
+    "carry, so that it goes early where that is little. No theorem is broken by it, and it is no collapse: the last "
+    "path tells of that."
+)
 WAYS = (
     ("ranks", "scores are made once, so both edges are exact: N over the worst rank of a layer's best score"),
     ("one run", "one run passes every compression; the edge lies between two of its rounds"),
@@ -31,7 +38,8 @@ def sections(results: Sequence[Result], provenance: dict[str, str]) -> list[Sect
         Section("How far: figure 1 of the paper", "critical", 1, tuple(_critical(results))),
         Section("Where layers go: figure 2", "layers", 2, tuple(_layers(results))),
         *_masses(results),
-        Section("Provenance", "provenance", 4, (Facts(tuple(provenance.items())),)),
+        *_passed_by(results),
+        Section("Provenance", "provenance", 5, (Facts(tuple(provenance.items())),)),
     ]
 
 
@@ -81,7 +89,8 @@ def _layers(results: Sequence[Result]) -> Iterator[Block]:
         if curves:
             caption = f"{result['method']} on {result['model']}, seed {result['seed']}: density of each layer"
             text = f"{compressions(result, 'emptied')}: {', '.join(result['emptied']['layers']) or 'none'}"
-            plot = Plot(caption, f"A layer empties at compression {text}.", "Compression", curves)
+            seen = f"A layer empties at compression {text}."
+            plot = Plot(caption, seen, "Compression", curves, reach=float(result["weights"]))
             yield Fold((Span(result["method"], "code"), " on ", Span(result["model"], "code")), (plot,))
 
 
@@ -115,6 +124,28 @@ def _masses(results: Sequence[Result]) -> Iterator[Section]:
     )
     if blocks:
         yield Section("Schedule against cut mass: figure 7", "masses", 3, (Text(why), *blocks))
+
+
+def _passed_by(results: Sequence[Result]) -> Iterator[Section]:
+    """Layers that emptied while a path was left: they are no cut, and nothing says that they stay."""
+    seen: dict[tuple[str, str], tuple[Line, ...]] = {}
+    for result in results:
+        alone = [look for look in result["looks"] if look["connected"] and not all(look["kept"])]
+        for name in result["layers"]:
+            there = [sum(look["kept"]) for look in alone if not look["kept"][result["layers"].index(name)]]
+            share = result["carries"].get(name)
+            if there and (result["model"], name) not in seen:
+                told = "not told" if share is None else f"{share:.2%}"
+                at = times(result["weights"] / max(there))
+                row = Span(result["model"], "code"), Span(name, "code"), told, Span(result["method"], "code"), at
+                seen[result["model"], name] = row
+    if seen:
+        columns = tuple(
+            Column(t) for t in ("Model", "Layer", "Share of R that it carries", "First seen under", "Empty at")
+        )
+        yield Section(
+            "Layers that are no cut", "passed", 4, (Text(PASSED_BY), Table("By layer", columns, tuple(seen.values())))
+        )
 
 
 def _runs(result: Result) -> Iterator[tuple[float, list[float | None]]]:

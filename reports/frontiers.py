@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,9 +62,18 @@ def method_named(text: str) -> Method:
 
 
 def found(
-    method: Method, model: str, problem: Problem, paths: Paths, journal: Journal, tell: Callable[[str], None]
+    method: Method,
+    model: str,
+    problem: Problem,
+    paths: Paths,
+    carries: Mapping[str, float],
+    journal: Journal,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
-    """The frontier of a method on a model. Raises ScoreError, and ValueError for a schedule that can't be had there."""
+    """The frontier of a method on a model; carries: per layer its share of R.
+
+    Raises ScoreError, and ValueError for a schedule that can't be had there.
+    """
     network = problem.network
     to_keep(problem, method.pruner, None if method.schedule in CERTIFIED else network.initial.kept, method.schedule)
     least = max(paths.shortest, 1)
@@ -80,7 +89,7 @@ def found(
         "search": by_search,
     }
     contender = Contender(problem, method.pruner, plan)
-    return record(method, model, contender, paths, ways[method.way](contender, books, paths))
+    return record(method, model, contender, paths, carries, ways[method.way](contender, books, paths))
 
 
 def fingerprint(method: Method, problem: Problem) -> str:
@@ -100,7 +109,9 @@ def _source(pruner: Pruner) -> str:
         return ""
 
 
-def record(method: Method, model: str, contender: Contender, paths: Paths, made: Frontier) -> dict[str, Any]:
+def record(
+    method: Method, model: str, contender: Contender, paths: Paths, carries: Mapping[str, float], made: Frontier
+) -> dict[str, Any]:
     """A frontier as data."""
     return {
         "method": method.name,
@@ -114,6 +125,7 @@ def record(method: Method, model: str, contender: Contender, paths: Paths, made:
         "shortest_path": paths.shortest,
         "layers": list(contender.layers),
         "sizes": [w.numel() for w in contender.problem.network.weights.values()],
+        "carries": {n: carries[n] for n in contender.layers if n in carries},
         "exact": made.exact,
         "emptied": _edge(made.whole),
         "broken": _edge(made.connected),

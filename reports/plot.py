@@ -44,7 +44,7 @@ def plotted(plot: Plot) -> Plotted:
     heights = [y for _, y in points] + ([plot.level[0]] if plot.level else [])
     rows = _decades(heights)
     up = _scale(rows[0], rows[-1], BOTTOM, TOP)
-    places = [x for x, _ in points]
+    places = [*(x for x, _ in points), plot.reach]
     across = _logarithmic(places) if plot.log_across else _linear(places)
     named = {0, len(plot.curves) - 1} if len(plot.curves) > NAMED else set(range(len(plot.curves)))
     return Plotted(

@@ -74,7 +74,7 @@ def _certified(problem: Problem, method: Pruner, keep: int | None, schedule: str
     """Raises ValueError for pruners and networks that the union bound does not hold for, named."""
     network = problem.network
     if why := why_not(network, method):
-        raise ValueError(f"{schedule} rests on the union bound: {why}")
+        raise ValueError(f"{schedule} rests on {why}")
     if rounds is not None and schedule != "hybrid":
         raise ValueError(f"{schedule} takes as many rounds as it needs; --rounds is for the others")
     layers, left = len(network.graph.edges), network.initial.kept
@@ -89,7 +89,7 @@ def _certified(problem: Problem, method: Pruner, keep: int | None, schedule: str
 def check_certifiable(problem: Problem, method: Pruner) -> None:
     """Raise ValueError where a run can't be certified, before it is made."""
     if why := why_no_certificate(problem.network, method):
-        raise ValueError(f"there is no certificate of this: {why}")
+        raise ValueError(f"a certificate rests on {why}")
     rounding(problem.network)
 
 

@@ -208,7 +208,8 @@ def pruning_text(pruner: str, model: str, result: dict[str, Any]) -> str:
 def collapse_text(found: Mapping[str, Any]) -> str:
     """What is left of a network, in a line for each fact."""
     empty = found["emptied"]
-    lines = [f"emptied layers: {', '.join(empty) or 'none'}"]
+    around = " (no cuts: live paths pass them by)" if empty and found.get("connected") else ""
+    lines = [f"emptied layers: {', '.join(empty) or 'none'}{around}"]
     if "unread" in found:
         return f"{lines[0]}\nlive paths: not told for this network: {found['unread']}\n"
     alive = "there is one" if found["connected"] else "NONE is left between input and output"

@@ -14,23 +14,23 @@ from theory.oracles.certificate import Call, Finding, recheck
 
 
 def why_not(network: Network, pruner: Pruner) -> str:
-    """Why the union bound does not speak of a pruner's runs on a network; empty where it does.
+    """What the theorem rests on and a pruner's runs on a network do not have; empty where they have it.
 
     It needs every value to be of some degree, monotone and convex in the input, and scores that are those of SynFlow.
     """
     if Claim.UNION_BOUND not in pruner.claims:
-        return f"{pruner.name!r} does not claim the union bound (prunelaws explain B6)"
+        return f"the union bound (prunelaws explain B6), which {pruner.name!r} does not claim"
     sizes = {n: w.abs() for n, w in network.weights.items()}
     made = types_of(network.graph, {**network.neutral, **sizes})[network.graph.output]
     if made.degree is None or not (made.monotone and made.convex):
-        return f"the union bound does not hold here: {'; '.join(made.why)}"
+        return f"the union bound, which does not hold here: {'; '.join(made.why)}"
     return ""
 
 
 def why_no_certificate(network: Network, pruner: Pruner) -> str:
-    """Why a run can't be certified; empty where it can: a certificate is of SynFlow's own flow."""
+    """What a certificate rests on and a run does not have; empty where it has it: it is of SynFlow's own flow."""
     if pruner.objective is not synflow.objective or pruner.score is not synflow.score:
-        return f"a certificate is of SynFlow's flow, and {pruner.name!r} has scores of its own"
+        return f"SynFlow's own scores, and {pruner.name!r} has others"
     return why_not(network, pruner)
 
 
@@ -41,7 +41,7 @@ def certify(network: Network, made: Certificate, on_round: Callable[[int, int], 
     a network that the union bound does not speak of.
     """
     if why := why_not(network, synflow):
-        raise ValueError(why)
+        raise ValueError(f"the theorem rests on {why}")
     shape = tuple(network.example[:1].shape)
     return recheck(made.said, made.held, calls_of(network.graph), as_scored(network), shape, on_round)
 

@@ -5,6 +5,7 @@ On a chain a layer without weights is a network without a path; elsewhere neithe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,9 @@ from torch.nn import functional
 from pruning.graph import INPUT, Graph, Node
 from pruning.masks import Masks, Tensors
 from pruning.network import Network
+from pruning.problem import Probe, Problem, squared_error
+from pruning.pruner import State, saliency
+from pruning.pruners.synflow import flow
 from theory.optype import types_of
 
 _CONVOLVED: dict[str, Callable[..., Tensor]] = {
@@ -23,6 +27,8 @@ _CONVOLVED: dict[str, Callable[..., Tensor]] = {
     "2d": functional.conv2d,
     "3d": functional.conv3d,
 }
+
+synflow_saliency = saliency(flow)
 
 
 class UnreadablePaths(ValueError):
@@ -70,6 +76,18 @@ class Collapse:
 def emptied_layers(masks: Masks) -> tuple[str, ...]:
     """Layers without a weight that is kept, of any network."""
     return tuple(name for name, kept in zip(masks, masks.kept_by_layer(), strict=True) if not kept)
+
+
+def carried(network: Network) -> dict[str, float]:
+    """Per layer the share of SynFlow's R that its weights carry: 1 for a cut, less for what paths pass by.
+
+    Empty where nothing flows, or R is beyond what the network's type holds.
+    """
+    full = State(network.weights, network.initial)
+    scores, total = synflow_saliency.with_objective(network, full, Probe(Problem(network, None, squared_error, 0)))
+    if not 0 < float(total) < math.inf:
+        return {}
+    return {n: float(s.sum() / total) for n, s in scores.items()}
 
 
 class Paths:

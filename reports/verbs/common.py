@@ -46,12 +46,14 @@ def print_json(value: object) -> None:
 
 def print_table(columns: list[str], rows: Iterable[list[Any]]) -> None:
     """A table for people on stdout."""
+    from reports.terminal import WIDTH
+
     table = Table(box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
-    Console(markup=False, highlight=False).print(table)
+    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH).print(table)
 
 
 def note_objections(name: str, network: Any) -> None:

@@ -38,7 +38,7 @@ def frontier(
     from pruning.answers import ScoreError
     from pruning.references import load_device
     from reports import files, frontiers, loading
-    from theory.collapse import Paths, UnreadablePaths
+    from theory.collapse import Paths, UnreadablePaths, carried
     from theory.described import machine
     from theory.frontier.journal import Journal
 
@@ -56,6 +56,7 @@ def frontier(
                 paths = Paths(problem.network)
             except UnreadablePaths as error:
                 raise UsageError(f"live paths can't be told on {name!r}: {error}") from error
+            carries = carried(problem.network)
             for j, method in enumerate(asked):
                 what, done = f"{method.name} on {name}, seed {number}", i * len(asked) + j
 
@@ -63,7 +64,7 @@ def frontier(
                     live.step(f"{what}: {text}", done, steps)
 
                 try:
-                    results.append(frontiers.found(method, name, problem, paths, journal, tell))
+                    results.append(frontiers.found(method, name, problem, paths, carries, journal, tell))
                 except (ScoreError, ValueError) as error:
                     faults.append(f"{what}: {error}")
     for fault in faults:
