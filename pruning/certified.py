@@ -68,7 +68,7 @@ def rounding(network: Network) -> float:
     """
     params = {**network.fixed, **network.weights}
     return gamma(
-        2 * path_roundings(network.graph, shapes_of(network.graph, params, network.example)) + 3, torch.float64
+        2 * path_roundings(network.graph, shapes_of(network.graph, params, network.example[:1])) + 3, torch.float64
     )
 
 

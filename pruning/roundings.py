@@ -125,14 +125,14 @@ def path_roundings(graph: Graph, shapes: Tensors) -> int:
 
 
 def shapes_of(graph: Graph, params: Tensors, example: Tensor, device: str | None = "meta") -> dict[str, Tensor]:
-    """The value of each node for one sample; on the meta device nothing is computed, None is where they are."""
+    """The value of each node for an example; on the meta device nothing is computed, None is where they are."""
     shapes: dict[str, Tensor] = {}
 
     def keep(name: str, value: Tensor) -> Tensor:
         shapes[name] = value
         return value
 
-    graph.run({n: t.to(device) for n, t in params.items()}, example[:1].to(device), keep)
+    graph.run({n: t.to(device) for n, t in params.items()}, example.to(device), keep)
     return shapes
 
 

@@ -304,7 +304,7 @@ class Case:
         device = None if self.batch.shape is not None else "meta"  # a small network is run sooner than on the latter
         params = {n: t[0] for n, t in {**self.batch.fixed, **self.batch.weights}.items()}
         try:
-            return path_roundings(self.graph, shapes_of(self.graph, params, self.batch.network.example, device))
+            return path_roundings(self.graph, shapes_of(self.graph, params, self.batch.network.example[:1], device))
         except UnreadableFlow:
             return None
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pruning.graph import Edge, Graph, Node, Param, Value
+from pruning.roundings import shapes_of as values_of
 from theory.case import Case
 
 _MOVES = {
@@ -174,16 +175,11 @@ def undivided(way: Way, graph: Graph, numbers: Mapping[str, Tensor]) -> bool:
 
 def shapes_of(case: Case) -> dict[str, tuple[int, ...]]:
     """The shape of each value of a case's network."""
-    batch, shapes = case.batch, dict[str, tuple[int, ...]]()
-
-    def keep(name: str, value: Tensor) -> Tensor:
-        shapes[name] = tuple(value.shape)
-        return value
-
+    batch = case.batch
     device = None if batch.shape is not None else "meta"  # a small network is run sooner than on the meta device
-    params = {n: t[0].to(device) for n, t in {**batch.fixed, **batch.weights}.items()}
-    case.graph.run(params, batch.network.example.to(device), keep)
-    return shapes
+    params = {n: t[0] for n, t in {**batch.fixed, **batch.weights}.items()}
+    values = values_of(case.graph, params, batch.network.example, device)
+    return {name: tuple(value.shape) for name, value in values.items()}
 
 
 def channels(shape: tuple[int, ...], axis: int) -> Tensor:
