@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pruning.answers import ScoreError
 from pruning.certificate import as_scored, digest
 from pruning.errors import UsageError
 from pruning.masks import global_top_k
@@ -17,7 +18,7 @@ from pruning.problem import Problem
 from pruning.pruner import Pruner
 from pruning.references import load_pruner
 from reports.pruning_run import ALL_SCHEDULES, CERTIFIED, to_keep
-from theory.collapse import Paths
+from theory.collapse import Paths, UnreadablePaths, carried
 from theory.frontier.found import Contender, Edge, Frontier, look_record
 from theory.frontier.journal import Journal
 from theory.frontier.onerun import by_one_run
@@ -59,6 +60,40 @@ def method_named(text: str) -> Method:
         raise UsageError(f"there is no schedule {schedule!r} as in {text!r}; wanted one of {', '.join(ALL_SCHEDULES)}")
     pruner = load_pruner(reference)
     return Method(text, pruner, schedule or ("one-shot" if pruner.rounds == 1 else "exponential"))
+
+
+def every(
+    methods: Sequence[Method],
+    cases: Sequence[tuple[str, int]],
+    load: Callable[[str, int], Problem],
+    journal: Journal,
+    step: Callable[[str, int, int], None],
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The frontier of every method on every model and seed, and what could not be had.
+
+    step: told what is done, how many methods are done, and how many there are. Raises UsageError for a model in which
+    live paths can't be told.
+    """
+    results, faults, steps = list[dict[str, Any]](), list[str](), len(cases) * len(methods)
+    for i, (model, seed) in enumerate(cases):
+        step(f"{model}, seed {seed}: tracing", i * len(methods), steps)
+        problem = load(model, seed)
+        try:
+            paths = Paths(problem.network)
+        except UnreadablePaths as error:
+            raise UsageError(f"live paths can't be told on {model!r}: {error}") from error
+        carries = carried(problem.network)
+        for j, method in enumerate(methods):
+            what, done = f"{method.name} on {model}, seed {seed}", i * len(methods) + j
+
+            def tell(text: str, what: str = what, done: int = done) -> None:
+                step(f"{what}: {text}", done, steps)
+
+            try:
+                results.append(found(method, model, problem, paths, carries, journal, tell))
+            except (ScoreError, ValueError) as error:
+                faults.append(f"{what}: {error}")
+    return results, faults
 
 
 def found(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -35,38 +35,29 @@ def frontier(
     as_json: AsJson = False,
 ) -> None:
     """Find the compression at which a layer first empties, and at which the last path breaks."""
-    from pruning.answers import ScoreError
     from pruning.references import load_device
     from reports import files, frontiers, loading
-    from theory.collapse import Paths, UnreadablePaths, carried
     from theory.described import machine
-    from theory.frontier.journal import Journal
+    from theory.frontier.journal import Journal, alone_in
 
     asked = [frontiers.method_named(text) for text in dict.fromkeys(methods)]
-    place = load_device(device)
+    place, live = load_device(device), Live()
     files.prepare(out)
-    journal, results, faults = Journal(out / "progress"), list[dict[str, Any]](), list[str]()
-    pairs = [(m, s) for m in dict.fromkeys(model) for s in dict.fromkeys(seed or [0])]
-    live, steps = Live(), len(pairs) * len(asked)
-    with live, redirect_stdout(sys.stderr):
-        for i, (name, number) in enumerate(pairs):
-            live.step(f"{name}, seed {number}: tracing", i * len(asked), steps)
-            problem = loading.load_model(name, number, place, data, classes)
-            try:
-                paths = Paths(problem.network)
-            except UnreadablePaths as error:
-                raise UsageError(f"live paths can't be told on {name!r}: {error}") from error
-            carries = carried(problem.network)
-            for j, method in enumerate(asked):
-                what, done = f"{method.name} on {name}, seed {number}", i * len(asked) + j
-
-                def tell(text: str, what: str = what, done: int = done) -> None:
-                    live.step(f"{what}: {text}", done, steps)
-
-                try:
-                    results.append(frontiers.found(method, name, problem, paths, carries, journal, tell))
-                except (ScoreError, ValueError) as error:
-                    faults.append(f"{what}: {error}")
+    cases = [(m, s) for m in dict.fromkeys(model) for s in dict.fromkeys(seed or [0])]
+    try:
+        with alone_in(out / "progress"), live, redirect_stdout(sys.stderr):
+            results, faults = frontiers.every(
+                asked,
+                cases,
+                lambda name, number: loading.load_model(name, number, place, data, classes),
+                Journal(out / "progress"),
+                live.step,
+            )
+    except BlockingIOError:
+        raise UsageError(f"another frontier is being made in {str(out)!r}; wait, or name another folder") from None
+    except KeyboardInterrupt:
+        note("the same command goes on from here")
+        raise
     for fault in faults:
         note(fault)
     record = {"version": frontiers.VERSION, "provenance": machine(place), "results": results}

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
+from theory.frontier.journal import alone_in
+
 METHODS = ("synflow", "synflow@mass-safe", "synflow@one-shot", "magnitude", "random", "snip")
 
 
@@ -86,3 +88,19 @@ def test_names_are_shown_as_text(run: Run, tmp_path: Path) -> None:
     assert ended.status == 0, ended.err
     page = (tmp_path / "out" / "frontier.html").read_text()
     assert "<b>." not in page and "&lt;b&gt;" in page
+
+
+def test_an_interrupted_one_says_that_it_goes_on(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("theory.frontier.runs.prune_at_best", interrupted)
+    ended = run("frontier", "synflow", "--model", "mine.py:small", "-o", str(tmp_path))
+    assert ended.status == 130 and "the same command goes on from here" in ended.err
+
+
+def test_two_at_a_time_in_one_folder_are_one_too_many(run: Run, tmp_path: Path) -> None:
+    with alone_in(tmp_path / "progress"):
+        ended = run("frontier", "magnitude", "--model", "mine.py:small", "-o", str(tmp_path))
+    assert ended.status == 2 and "another frontier is being made" in ended.err
+    assert run("frontier", "magnitude", "--model", "mine.py:small", "-o", str(tmp_path)).status == 0
