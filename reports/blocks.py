@@ -117,6 +117,38 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Unit:
+    """A unit of a drawn network: what stands beside it, and whether it is what is wrong."""
+
+    label: str
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A weight of a drawn network, from a unit of one column to one of the next, and its saliency, where it has one."""
+
+    column: int
+    tail: int
+    head: int
+    weight: str
+    score: str
+
+
+@dataclass(frozen=True)
+class Net:
+    """A small network, drawn: columns of units from the input to the output, and the weights between them.
+
+    text: what there is to see, for whoever can't, and for the Markdown.
+    """
+
+    caption: str
+    text: str
+    columns: tuple[tuple[Unit, ...], ...]
+    wires: tuple[Wire, ...]
+
+
+@dataclass(frozen=True)
 class Fold:
     """Blocks under a title of their own that the reader can fold away."""
 
@@ -126,7 +158,7 @@ class Fold:
     anchor: str = ""
 
 
-Block = Text | Pre | Facts | Shares | Table | Chart | Plot | Fold
+Block = Text | Pre | Facts | Shares | Table | Chart | Plot | Net | Fold
 
 
 @dataclass(frozen=True)

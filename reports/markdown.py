@@ -6,7 +6,22 @@ import re
 from collections.abc import Sequence
 from functools import singledispatch
 
-from reports.blocks import Block, Chart, Facts, Fold, Inline, Line, Plot, Pre, Section, Shares, Table, Text, inlines
+from reports.blocks import (
+    Block,
+    Chart,
+    Facts,
+    Fold,
+    Inline,
+    Line,
+    Net,
+    Plot,
+    Pre,
+    Section,
+    Shares,
+    Table,
+    Text,
+    inlines,
+)
 from reports.sections import sections
 from theory.verdict import Run
 
@@ -83,6 +98,11 @@ def _(block: Chart, rows: int | None) -> str:
 @_block.register
 def _(block: Plot, rows: int | None) -> str:
     return f"{_plain(block.caption)}: {_plain(block.text)}\n\n"
+
+
+@_block.register
+def _(block: Net, rows: int | None) -> str:
+    return ""  # what it draws is written beside it
 
 
 @_block.register

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from reports.blocks import Block, Section
 from reports.chart import drawing
+from reports.netplot import wired
 from reports.plot import plotted
 from reports.sections import sections
 from theory.verdict import Run
@@ -45,6 +46,7 @@ def _environment() -> Environment:
         "printable": printable,
         "drawing": drawing,
         "plotted": plotted,
+        "wired": wired,
     }
     return made
 

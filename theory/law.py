@@ -126,8 +126,13 @@ def _balances(
 def told(first: Tensor, second: Tensor) -> tuple[str, str]:
     """Two numbers in six digits, or in as many as it takes to tell them apart."""
     a, b = float(first) + 0, float(second) + 0  # + 0: no minus before a zero
-    short = f"{a:.6g}", f"{b:.6g}"
+    short = told_number(a), told_number(b)
     return short if short[0] != short[1] else (repr(a), repr(b))
+
+
+def told_number(number: float) -> str:
+    """A number in six digits."""
+    return f"{number + 0:.6g}"
 
 
 Measure = Callable[[Case], Iterable[Balances]]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from pruning.answers import ScoreError
-from pruning.pruner import Claim
+from pruning.pruner import Claim, Pruner
 from theory.case import Case
 from theory.judge import Failure, Judgement, judge, out_of_scope
 from theory.law import Law, Subject
@@ -245,7 +245,18 @@ def _recorded(law: Law, subject: Subjected, spec: NetSpec, origin: str, failure:
         left=failure.left,
         right=failure.right,
         relation=failure.relation,
+        scores=_scores(subject, spec),
     )
+
+
+def _scores(subject: Subjected, spec: NetSpec) -> dict[str, object] | None:
+    """What a pruner scores the weights of a literal problem."""
+    if not isinstance(subject, Pruner) or subject.score is None:
+        return None
+    try:
+        return {n: s[0].tolist() for n, s in Case.under(subject, spec.batch()).scores.items()}
+    except ScoreError:
+        return None
 
 
 def _replayed(law: Law, subject: Subjected, corpus: Corpus) -> Witness | None:

@@ -32,7 +32,10 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True)
 class Witness:
-    """A problem, written out, and the balance that it breaks. `spec` is theory.networks.spec.NetSpec as data."""
+    """A problem, written out, and the balance that it breaks. `spec` is theory.networks.spec.NetSpec as data.
+
+    scores: what the pruner scores the weights there, by name, as nested lists; None where it gives none.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"ser_json_inf_nan": "strings"}
 
@@ -46,6 +49,7 @@ class Witness:
     left: float
     right: float
     relation: str
+    scores: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

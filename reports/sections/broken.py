@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Column, Fold, Line, Section, Span, Table, Text, inlines
+from reports.drawn import drawn
 from reports.failure import rerun, smallest
 from reports.pairs import anchor, law_head, mark, of_pruner, pruner_names
 from theory.telling import size
@@ -34,7 +35,15 @@ def _pruner(run: Run, pruner: str) -> Block | None:
     rows = tuple(_row(run, law, verdicts) for law, verdicts in broken.items())
     anchors = tuple(anchor(run, law, pruner) for law in broken)
     title = (Span(pruner, "code"), f" breaks {len(broken)} of {len(of_pruner(run, pruner))} laws")
-    return Fold(title, (Table(f"One network for each law that {pruner} breaks", COLUMNS, rows, anchors),), open=True)
+    table = Table(f"One network for each law that {pruner} breaks", COLUMNS, rows, anchors)
+    return Fold(title, (table, *_drawn(run, broken)), open=True)
+
+
+def _drawn(run: Run, broken: dict[str, list[Verdict]]) -> tuple[Block, ...]:
+    """The networks that can be drawn, each law's under its name."""
+    found = {law: drawn(w) for law, vs in broken.items() if (w := smallest(vs).witness)}
+    parts = tuple(block for law, net in found.items() if net for block in (Text(law_head(run, law)), net))
+    return (Fold("These networks, drawn", parts),) if parts else ()
 
 
 def _row(run: Run, law: str, verdicts: list[Verdict]) -> tuple[Line, ...]:

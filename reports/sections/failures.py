@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reports.blocks import Block, Pre, Section, Text
+from reports.drawn import drawn
 from reports.failure import message, smallest
 from reports.pairs import by_pair
 from theory.verdict import Run, Verdict
@@ -20,4 +21,5 @@ def section(run: Run) -> Section | None:
 def _shown(run: Run, verdicts: list[Verdict]) -> list[Block]:
     best = smallest(verdicts)
     grounds = list(dict.fromkeys(v.ground for v in verdicts if v.failed))
-    return [Pre(message(run, best)), Text(f"Broken on {'; '.join(grounds)}.")]
+    net = drawn(best.witness) if best.witness else None
+    return [Pre(message(run, best)), *([net] if net else []), Text(f"Broken on {'; '.join(grounds)}.")]
