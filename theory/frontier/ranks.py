@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
@@ -11,7 +11,7 @@ from pruning.masks import Masks, Tensors, global_top_k
 from pruning.problem import Probe
 from pruning.pruner import State
 from theory.collapse import Paths
-from theory.frontier.found import Contender, Frontier, Look, frontier
+from theory.frontier.found import Contender, Frontier, Look, frontier, look_of, look_record
 from theory.frontier.runs import Books
 
 PER_DECADE = 4  # looks that are drawn
@@ -22,11 +22,16 @@ def by_ranks(contender: Contender, books: Books, paths: Paths) -> Frontier:
 
     Raises ScoreError for scores that can't be used.
     """
+    made = books.journal.find(f"{books.key} ranks", lambda: [look_record(k) for k in _looks(contender, books, paths)])
+    return frontier(contender.layers, [look_of(record) for record in made], exact=True)
+
+
+def _looks(contender: Contender, books: Books, paths: Paths) -> Iterator[Look]:
+    """At both edges, and evenly apart in compression."""
     network, masks = contender.problem.network, contender.problem.network.initial
     books.tell("scoring")
     scores = call_scorer(contender.pruner, network, State(network.weights, masks), Probe(contender.problem))
     check_scores(contender.pruner.name, network.weights, scores)
-    ranks = best_ranks(scores, masks)
 
     def connected(keep: int) -> bool:
         books.tell(f"whether {keep:,} weights leave a path")
@@ -36,14 +41,11 @@ def by_ranks(contender: Contender, books: Books, paths: Paths) -> Frontier:
             )
         )
 
-    empties = max(ranks.values(), default=0)
+    empties = max(best_ranks(scores, masks).values(), default=0)
     breaks = least(connected, masks.kept, empties)
-    looks = [masks.kept, empties, empties - 1, breaks, breaks - 1, *grid(masks.kept, contender.total)]
-    return frontier(
-        contender.layers,
-        [_look(scores, masks, keep, keep >= breaks) for keep in sorted({*looks}) if 0 < keep <= masks.kept],
-        exact=True,
-    )
+    looks = {masks.kept, empties, empties - 1, breaks, breaks - 1, *grid(masks.kept, contender.total)}
+    for keep in sorted(keep for keep in looks if 0 < keep <= masks.kept):
+        yield Look(tuple(global_top_k(scores, masks, keep).kept_by_layer()), keep >= breaks)
 
 
 def best_ranks(scores: Tensors, masks: Masks) -> dict[str, int]:
@@ -80,7 +82,3 @@ def grid(most: int, total: int) -> Sequence[int]:
     """Numbers of weights, evenly apart in compression."""
     steps = range(PER_DECADE * len(str(total)) + 1)
     return [keep for i in steps if 1 <= (keep := round(total * 10 ** (-i / PER_DECADE))) <= most]
-
-
-def _look(scores: Tensors, masks: Masks, keep: int, connected: bool) -> Look:
-    return Look(tuple(global_top_k(scores, masks, keep).kept_by_layer()), connected)
