@@ -574,7 +574,7 @@ def test_oracles_refuse_another_activation_or_loss():
         saliencies(replace(tanh_net, loss="cross-entropy"))
 
 
-ORACLES = ({"paths", "wires"}, {"exact", "slopes"}, {"loss", "planes"}, {"maxflow"})
+ORACLES = ({"paths", "wires"}, {"exact", "slopes"}, {"loss", "planes"}, {"maxflow"}, {"certificate"})
 
 
 def imports_of(path: Path) -> Iterator[str]:
