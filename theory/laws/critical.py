@@ -132,6 +132,8 @@ def hundred_rounds(case: Case) -> Iterator[Balances]:
 )
 def safe_number_of_rounds(case: Case) -> Iterator[Balances]:
     """In 2 L ln(N/L) rounds the exponential schedule takes a chain to L weights, and none prunes the mass of a cut."""
+    if case.total == len(case.graph.edges):
+        return
     runs = case.runs(_safely(case))
     mass, cut = (torch.stack([getattr(run, name) for run in runs]) for name in ("mass", "cut"))
     fell = torch.stack([_falls(case, run) for run in runs])
