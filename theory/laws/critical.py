@@ -199,7 +199,7 @@ def _last_paths(case: Case) -> Iterator[Balances]:
 
 def _below_the_cut(case: Case, run: Trace) -> Tensor:
     """(rounds,): where something was pruned, and its mass is less than R by more than roundings may hide."""
-    most = 1 - gamma(2 * (case.path_roundings or 0) + case.total + 3, torch.float64)
+    most = 1 - gamma(2 * (case.path_roundings or 0) + case.total + 3, case.dtype)
     return _falls(case, run) & (run.mass <= run.cut * most)
 
 
@@ -281,7 +281,7 @@ def _is_live(case: Case, index: int, masks: Masks) -> bool:
 
 
 def _reached(name: str, value: Tensor) -> Tensor:
-    return value if name == INPUT else value.gt(0).to(value)
+    return value if name == INPUT or not value.is_floating_point() else value.gt(0).to(value)
 
 
 def _end(case: Case, index: int, run: Trace) -> int:
