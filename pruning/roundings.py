@@ -111,7 +111,8 @@ def path_roundings(graph: Graph, shapes: Tensors) -> int:
 
     Nothing cancels there, so R, and every score after a backward pass, has a relative error below
     gamma_K: the forward sums, the backward sums, the sum over samples and positions, and R's own.
-    shapes: the value of each node, for its size.
+    A power or a product of values multiplies their errors by its degree, so K by the degrees of all that there are.
+    shapes: the value of each node, for its size. Raises UnreadableFlow as `roundings` does.
     """
     k = 2
     weighted = {edge.node.name for edge in graph.edges}
@@ -120,8 +121,23 @@ def path_roundings(graph: Graph, shapes: Tensors) -> int:
         k += edge.fan_in * edge.channels_per_head + edge.fan_out * edge.channels_per_tail
         k += made.numel() // max(len(edge.heads), 1) + 3
     k += sum(extra_uses(graph, junction) for junction in graph.junctions)
-    k += sum(2 * roundings(n, shapes) for n in graph.nodes if n.name not in weighted and n.name in shapes)
-    return k + shapes[graph.output].numel()
+    plain = [n for n in graph.nodes if n.name not in weighted and n.name in shapes]
+    k += sum(2 * (_power(n) or roundings(n, shapes)) for n in plain)
+    return (k + shapes[graph.output].numel()) * _degree(graph)
+
+
+def _power(node: Node) -> int:
+    """The exponent of a whole power, which as many products make, and as many its slope; 0 for what is none."""
+    exponent = 2 if node.kind == "square" else node.args[1] if node.kind == "pow" else 0
+    return exponent if isinstance(exponent, int) and exponent > 1 else 0
+
+
+def _degree(graph: Graph) -> int:
+    """The degrees of all powers and products, multiplied."""
+    found: dict[str, float] = {}
+    for transfer in graph.transfers:
+        found[transfer.node.name] = found.get(transfer.node.name, 0) + transfer.degree
+    return math.prod(max(1, math.ceil(degree)) for degree in found.values())
 
 
 def shapes_of(graph: Graph, params: Tensors, example: Tensor, device: str | None = "meta") -> dict[str, Tensor]:

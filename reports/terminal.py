@@ -178,10 +178,11 @@ def _shown_broken(law: Law) -> list[str]:
     if failure and law.breaks_on:
         lines += [f"  outside its hypotheses, {law.breaks_on[0].name} breaks it on", f"    {law.breaks_on[1]}"]
         lines.append(f"    {failure.where}")
-    untrue = refutes(law)
-    if untrue and law.folklore:
-        lines += [f"  often said, and false: {law.folklore.statement}", f"    {law.folklore.breaks_on[1]}"]
-        lines.append(f"    {untrue.where}")
+    for said in law.corrects:
+        if untrue := refutes(law, said):
+            subject, spec = said.breaks_on
+            lines += [f"  often said, and false: {said.statement}", f"    {subject.name} on {spec.brief}"]
+            lines.append(f"    {untrue.where}")
     found = [w for (name, _), w in load_corpus().items() if name == law.name]
     for witness in sorted(found, key=lambda w: len(w.network))[:1]:
         lines += [f"  smallest network known that breaks it: {witness.pruner} on", f"    {witness.network}"]

@@ -22,7 +22,7 @@ from pruning.problem import LOSSES, Probe, Problem
 from pruning.pruner import Pruner, State
 from pruning.roundings import UnreadableFlow, path_roundings, shapes_of
 from pruning.rounds import Trace
-from pruning.schedule import exponential
+from pruning.schedule import Schedule, exponential
 from theory.flow import Flow, measure_flow
 from theory.networks.batch import Batch
 from theory.numerics import Bound, gamma, largest_integer, least_magnitude
@@ -365,12 +365,25 @@ class Case:
             return [[self.run]]
         return [[self.pruned(i, plan) for plan in self.plans] for i in range(self.batch.size)]
 
+    def runs(self, plan: Plan) -> list[Trace]:
+        """Per problem its run by a plan, made once. Raises ScoreError."""
+        if plan not in self._runs:
+            self._runs[plan] = [self.pruned(i, plan) for i in range(self.batch.size)]
+        return self._runs[plan]
+
+    @cached_property
+    def _runs(self) -> dict[Plan, list[Trace]]:
+        return {}
+
     def pruned(self, index: int, plan: Plan) -> Trace:
         """One run of one problem, by the exponential schedule."""
+        return self.scheduled(index, exponential(self.total, plan.keep, plan.rounds))
+
+    def scheduled(self, index: int, schedule: Schedule) -> Trace:
+        """One run of one problem, by any schedule."""
         problem = self.batch.problem(index)
         masks = Masks.full(problem.network.weights)
-        problem = replace(problem, network=replace(problem.network, initial=masks))
-        return prune(problem, self.pruner, exponential(self.total, plan.keep, plan.rounds))
+        return prune(replace(problem, network=replace(problem.network, initial=masks)), self.pruner, schedule)
 
     def network_of(self, index: int) -> Network:
         """The network of one problem."""

@@ -29,7 +29,7 @@ def described(law: Law) -> dict[str, object]:
         "grades": [grade.value for grade in grades],
         "impostor": law.impostor.name,
         "families": families_of(law.name),
-        "folklore": f"{law.folklore.statement} Breaks on {law.folklore.breaks_on[1]}" if law.folklore else None,
+        "folklore": "; ".join(f"{said.statement} Breaks on {said.breaks_on[1].brief}" for said in law.corrects) or None,
     }
 
 

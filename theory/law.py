@@ -170,8 +170,8 @@ class Law:
     every pruner. needs: traits of the network; `local` laws check the units where they hold, others
     need them everywhere. given: claims without which the statement makes no sense. impostor: a
     subject that breaks it; breaks_on: a correct subject and a network outside the hypotheses;
-    one_by_one: it takes problems singly, as every law about runs does, so fewer are drawn. folklore: what it
-    corrects.
+    one_by_one: it takes problems singly, as every law about runs does, so fewer are drawn. corrects: what is often
+    said in its place.
     """
 
     id: str
@@ -189,7 +189,7 @@ class Law:
     breaks_on: tuple[Subjected, NetSpec] | None
     grades: tuple[Grade, ...]
     one_by_one: bool
-    folklore: Folklore | None = None
+    corrects: tuple[Folklore, ...] = ()
 
 
 def law(
@@ -206,7 +206,7 @@ def law(
     local: bool = False,
     breaks_on: tuple[Subjected, NetSpec] | None = None,
     one_by_one: bool = False,
-    corrects: Folklore | None = None,
+    corrects: Iterable[Folklore] = (),
 ) -> Callable[[Measure], Law]:
     """Make a law of a function that yields balances; its docstring's first line is the statement.
 
@@ -236,7 +236,7 @@ def law(
             breaks_on,
             tuple(grades),
             one_by_one or subject is Subject.TRACE,
-            corrects,
+            tuple(corrects),
         )
 
     return made

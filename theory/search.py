@@ -14,7 +14,7 @@ from pruning.answers import ScoreError
 from pruning.pruner import Claim, Pruner
 from theory.case import Case
 from theory.judge import Failure, Judgement, judge, out_of_scope
-from theory.law import Law, Subject
+from theory.law import Folklore, Law, Subject
 from theory.networks.family import Family, examples
 from theory.networks.spec import NetSpec
 from theory.subjects import Subjected
@@ -292,11 +292,8 @@ def breaks_outside(law: Law) -> Failure | None:
     return judgement.worst if judgement else None
 
 
-def refutes(law: Law) -> Failure | None:
-    """How the folklore that a law corrects fails on its network."""
-    if law.folklore is None:
-        return None
-    subject, spec = law.folklore.breaks_on
-    said = replace(law, measure=law.folklore.measure)
-    judgement = judge(said, Case.under(subject, spec.batch(), outside=True))
+def refutes(law: Law, said: Folklore) -> Failure | None:
+    """How a piece of folklore that a law corrects fails on its network."""
+    subject, spec = said.breaks_on
+    judgement = judge(replace(law, measure=said.measure), Case.under(subject, spec.batch(), outside=True))
     return judgement.worst if judgement else None

@@ -15,6 +15,7 @@ class Trait(StrEnum):
     """What a law may need of a network."""
 
     HOMOGENEOUS = "every unit positively homogeneous of degree 1, no tied weight"
+    OF_A_DEGREE = "every unit positively homogeneous, of degree 1 or another, no tied weight"
     CHAIN = "layers in sequence, each a cut between input and output"
     MONOTONE = "every operator monotone and convex on nonnegative values"
     MULTILINEAR = "no max between paths: R is a polynomial"
@@ -30,9 +31,10 @@ LARGEST = {Trait.SMALL: MOST, Trait.TINY: MOST_IN_FRACTIONS}  # weights
 
 
 def traits_of(graph: Graph) -> set[Trait]:
-    """What a graph says of itself: homogeneous, a chain, multilinear."""
+    """What a graph says of itself: homogeneous, of a degree, a chain, multilinear."""
     found = {
         Trait.HOMOGENEOUS: not graph.objections and not graph.transfers,
+        Trait.OF_A_DEGREE: not graph.objections,
         Trait.CHAIN: graph.is_chain,
         Trait.MULTILINEAR: not any("max_pool" in node.kind for node in graph.nodes),
         Trait.LINEAR: bool(bottlenecks(graph)),

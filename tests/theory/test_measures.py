@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from pruning.trace import trace
 from theory.case import Case
 from theory.laws import catalogue
+from theory.laws.critical import safe_rounds
 from theory.laws.kinks import SLOPES, bent
-from theory.laws.runs import safe_rounds
 from theory.networks.shape import Act, Dense, Shape
 from theory.subjects import the_loss
 

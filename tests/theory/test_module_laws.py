@@ -50,7 +50,7 @@ UNPROVED = {"1b.degree_one", "1b.fork", "1b.product", "1b.gain_and_shift", "1b.q
 
 def test_every_law_is_about_modules_binds_everyone_and_corrects_something():
     assert len(LAWS) == 23
-    assert all(law.subject is Subject.MODULE and law.claim is None and law.folklore for law in LAWS.values())
+    assert all(law.subject is Subject.MODULE and law.claim is None and law.corrects for law in LAWS.values())
     assert {id for id in LAWS if id not in PROOFS} == UNPROVED
 
 
@@ -78,7 +78,8 @@ def test_no_false_alarm(id, record_property):
 
 @ALL
 def test_a_law_holds_where_its_folklore_fails(id):
-    subject, spec = LAWS[id].folklore.breaks_on
+    (said,) = LAWS[id].corrects
+    subject, spec = said.breaks_on
     judgement = judge(LAWS[id], Case.under(subject if subject is the_loss else the_loss, spec.batch()))
     assert judgement is None or not judgement.failures
 

@@ -173,6 +173,24 @@ def test_synflow_is_the_path_sum_within_gamma_k_on_reals(family):
     assert rounded, "numbers that round nowhere test nothing"
 
 
+@pytest.mark.parametrize("name", ["relu2", "relu3", "square"])
+def test_powers_round_within_gamma_k_of_all_their_degrees(name):
+    """Of one output y, the loss of target 0 has y times the saliency of y, which is SynFlow's score."""
+    rounded = 0
+    for seed in range(6):
+        source = torch.Generator().manual_seed(seed)
+        shape = Shape((Dense(2, 3), Act(name), Dense(3, 2), Act(name), Dense(2, 1)), (2,), 1)
+        values = {n: torch.rand(s, generator=source).tolist() for n, s in shape.parameters().items()}
+        spec = NetSpec(shape, values, [[1.0, 1.0]], [[0.0]], "squared-error", seed)
+        ours, y = scores_of(spec, synflow), objective(spec)
+        expected = {n: s / y for n, s in saliencies(spec).items()}
+        allowed = Fraction(gamma(Case(spec.batch(), synflow).path_roundings, torch.float64))
+        assert all((abs(ours[n] - expected[n]) <= allowed * expected[n]).all() for n in ours)
+        assert abs(value_of(spec) - y) <= allowed * y
+        rounded += sum((ours[n] != expected[n]).sum() for n in ours)
+    assert rounded, "numbers that round nowhere test nothing"
+
+
 @by_name([*OF_PATHS, *OF_POWERS])
 def test_the_objective_is_the_forward_pass_to_the_bit_on_integers(family):
     """Whole numbers that end below 2^53 were below it wherever they count: nothing shrinks on the way."""

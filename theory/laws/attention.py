@@ -51,7 +51,7 @@ def head_biases_forgotten(case: Case) -> Iterator[Balances]:
     impostor=impostors.distances,
     breaks_on=(the_loss, smallest.rotary_attention),
     grades=ORDER,
-    corrects=head_biases_forgotten,
+    corrects=(head_biases_forgotten,),
 )
 def queries_and_keys(case: Case) -> Iterator[Balances]:
     """Head by head, queries and keys have one saliency with their biases; G_Q W_Q^T = W_K G_K^T unless they rotate."""
@@ -86,7 +86,7 @@ def head_by_head(case: Case) -> Iterator[Balances]:
     source="derived: the key head is shared; Ainslie et al. 2023",
     impostor=impostors.first_copy,
     grades=ORDER,
-    corrects=head_by_head,
+    corrects=(head_by_head,),
 )
 def grouped_queries(case: Case) -> Iterator[Balances]:
     """A key head that several query heads share has the saliency of all of them together, biases included."""
@@ -107,7 +107,7 @@ def rotation_changes_nothing(case: Case) -> Iterator[Balances]:
     source="derived: what commutes with rotations; Su et al. 2021",
     impostor=impostors.mirrored,
     grades=ORDER,
-    corrects=rotation_changes_nothing,
+    corrects=(rotation_changes_nothing,),
 )
 def rotary_pairs(case: Case) -> Iterator[Balances]:
     """With rotary embedding each rotated pair keeps the trace and the antisymmetric part of G_Q W_Q^T = W_K G_K^T."""
@@ -190,7 +190,7 @@ class _Projected:
     source="derived: the product is of degree 1 in either gain; Dehghani et al. 2023",
     impostor=keys_gained,
     grades=ORDER,
-    corrects=norms_change_nothing,
+    corrects=(norms_change_nothing,),
 )
 def query_key_norms(case: Case) -> Iterator[Balances]:
     """Where queries and keys are normalised, it is the gains of both norms that have one saliency."""

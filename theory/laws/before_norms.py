@@ -64,7 +64,7 @@ def masses_alike(case: Case) -> Iterator[Balances]:
     impostor=impostors.still_batch,
     breaks_on=(the_loss, smallest.features_norm),
     grades=ORDER,
-    corrects=masses_alike,
+    corrects=(masses_alike,),
 )
 def layer_before_norm(case: Case) -> Iterator[Balances]:
     """Before a norm of its channel, a channel's weights have eps / (v + eps) of the gain's saliency, its bias none."""
@@ -111,7 +111,7 @@ def idle_bias(case: Case) -> Iterator[Balances]:
     impostor=impostors.uncentred,
     breaks_on=(the_loss, smallest.rms_net),
     grades=ORDER,
-    corrects=idle_bias,
+    corrects=(idle_bias,),
 )
 def group_bias(case: Case) -> Iterator[Balances]:
     """Before a layer or group norm the slopes of a group add up to 0, and so do its biases' gradients; not for RMS."""

@@ -69,7 +69,7 @@ def direction_carries(case: Case) -> Iterator[Balances]:
     source="derived: v / |v| is of degree 0; Salimans and Kingma 2016",
     impostor=impostors.still_length,
     grades=ORDER,
-    corrects=direction_carries,
+    corrects=(direction_carries,),
 )
 def weight_norm(case: Case) -> Iterator[Balances]:
     """With weight norm a row's direction has no saliency in all; its gain and bias have what leaves it."""
@@ -97,7 +97,7 @@ def matrix_carries(case: Case) -> Iterator[Balances]:
     source="derived: W over its norm is of degree 0; Miyato et al. 2018",
     impostor=impostors.still_sigma,
     grades=ORDER,
-    corrects=matrix_carries,
+    corrects=(matrix_carries,),
 )
 def spectral_norm(case: Case) -> Iterator[Balances]:
     """With spectral norm the matrix has no saliency in all."""

@@ -66,7 +66,7 @@ def whatever_the_activation(case: Case) -> Iterator[Balances]:
     impostor=over_fan_in,
     breaks_on=(synflow, tanh_square_net),
     grades=(Grade.ORDER,),
-    corrects=whatever_the_activation,
+    corrects=(whatever_the_activation,),
 )
 def neuron_conservation_by_degree(case: Case) -> Iterator[Balances]:
     """At an activation of degree k, such as relu^k, the saliency that enters is k times what leaves."""
@@ -89,7 +89,7 @@ def input_equals_output(case: Case) -> Iterator[Balances]:
     impostor=over_fan_in,
     breaks_on=(synflow, tanh_net),
     grades=GRADES,
-    corrects=input_equals_output,
+    corrects=(input_equals_output,),
 )
 def boundary_conservation(case: Case) -> Iterator[Balances]:
     """What leaves the input, plus every bias's saliency, equals what enters the output."""
@@ -122,7 +122,7 @@ def equal_layers(case: Case) -> Iterator[Balances]:
     impostor=over_fan_in,
     breaks_on=(synflow, tanh_net),
     grades=GRADES,
-    corrects=equal_layers,
+    corrects=(equal_layers,),
 )
 def layer_conservation(case: Case) -> Iterator[Balances]:
     """Every layer of a chain carries the same saliency, once the biases that enter from there on are added."""

@@ -91,7 +91,7 @@ def up_bias_forgotten(case: Case) -> Iterator[Balances]:
     source="derived; Shazeer 2020",
     impostor=impostors.one_more,
     grades=ORDER,
-    corrects=up_bias_forgotten,
+    corrects=(up_bias_forgotten,),
 )
 def gated_units(case: Case) -> Iterator[Balances]:
     """Unit by unit, up with its bias has the saliency of down, whatever function gates it."""
@@ -112,7 +112,7 @@ def any_gate(case: Case) -> Iterator[Balances]:
     impostor=impostors.still_factor,
     breaks_on=(the_loss, smallest.swish_gate),
     grades=ORDER,
-    corrects=any_gate,
+    corrects=(any_gate,),
 )
 def homogeneous_gates(case: Case) -> Iterator[Balances]:
     """With a gate of degree 1 the gate too has the saliency of down, so what enters is twice what leaves."""

@@ -30,7 +30,7 @@ def shift_forgotten(case: Case) -> Iterator[Balances]:
     source="derived: what leaves a norm is of degree 1 in its gain and shift together",
     impostor=impostors.gain_from_one,
     grades=ORDER,
-    corrects=shift_forgotten,
+    corrects=(shift_forgotten,),
 )
 def gain_and_shift(case: Case) -> Iterator[Balances]:
     """Entry by entry, the gain and the shift of a norm of any kind together have the saliency that leaves it."""
@@ -72,7 +72,7 @@ def passed_in_evaluation(case: Case) -> Iterator[Balances]:
     source="derived: the shift is beta - gain * mean / deviation",
     impostor=impostors.of_the_batch,
     grades=ORDER,
-    corrects=passed_in_evaluation,
+    corrects=(passed_in_evaluation,),
 )
 def batch_norm_in_evaluation(case: Case) -> Iterator[Balances]:
     """In evaluation mode a batch norm lets through, channel by channel, what leaves it less its shift's saliency."""
@@ -119,7 +119,7 @@ def passed_in_training(case: Case) -> Iterator[Balances]:
     source="derived: mean and scale of the values cancel but for eps",
     impostor=impostors.running,
     grades=ORDER,
-    corrects=passed_in_training,
+    corrects=(passed_in_training,),
 )
 def batch_norm_in_training(case: Case) -> Iterator[Balances]:
     """A channel normalised by its own statistics lets eps / (v + eps) of its gain's flow through, and no sum of slopes.
@@ -149,7 +149,7 @@ def by_sample(case: Case) -> list[Norm]:
     source="derived from Euler's identity, operator by operator",
     impostor=impostors.still_norm,
     grades=ORDER,
-    corrects=feature_by_feature,
+    corrects=(feature_by_feature,),
 )
 def norms_of_samples(case: Case) -> Iterator[Balances]:
     """Layer, group and RMS norms let eps / (v + eps) of <y - shift, dR/dy> through, per sample and group."""

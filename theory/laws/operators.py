@@ -73,7 +73,7 @@ def overlap_multiplies(case: Case) -> Iterator[Balances]:
     impostor=impostors.unsplit_max,
     breaks_on=(the_loss, tanh_net),
     grades=(Grade.EXACT, Grade.ORDER),
-    corrects=overlap_multiplies,
+    corrects=(overlap_multiplies,),
 )
 def degree_one_operators(case: Case) -> Iterator[Balances]:
     """At an operator of degree 1 all that flows in flows out: pools of any kind, sums, moves, ReLU and its kin."""
@@ -130,7 +130,7 @@ def weights_alone(case: Case) -> Iterator[Balances]:
     source="the chain rule",
     impostor=impostors.activity,
     grades=(Grade.EXACT, Grade.ORDER),
-    corrects=weights_alone,
+    corrects=(weights_alone,),
 )
 def forks(case: Case) -> Iterator[Balances]:
     """What a value carries is the sum of what each of its uses takes, a skip connection's included."""
@@ -156,7 +156,7 @@ def factors_share(case: Case) -> Iterator[Balances]:
     source=f"{LEMMA}: degree 1 in each factor",
     impostor=impostors.still_factor,
     grades=(Grade.ORDER,),
-    corrects=factors_share,
+    corrects=(factors_share,),
 )
 def products(case: Case) -> Iterator[Balances]:
     """Each factor of a product carries all that leaves it: what flows in is twice what flows out."""

@@ -60,7 +60,7 @@ def slope_is_a_cut(case: Case) -> Iterator[Balances]:
     source="derived from Euler's identity, operator by operator",
     impostor=impostors.exponential,
     grades=ORDER,
-    corrects=slope_is_a_cut,
+    corrects=(slope_is_a_cut,),
 )
 def prelu(case: Case) -> Iterator[Balances]:
     """A PReLU passes on, sample by sample and channel by channel, what flows in; its slope has what is negative."""
@@ -87,7 +87,7 @@ def any_table(case: Case) -> Iterator[Balances]:
     source="derived: no padding row, no scaling by frequency",
     impostor=impostors.by_frequency,
     grades=ORDER,
-    corrects=any_table,
+    corrects=(any_table,),
 )
 def embedding(case: Case) -> Iterator[Balances]:
     """A table of embeddings has, feature by feature, the saliency that leaves it: it is a first layer."""

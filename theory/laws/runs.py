@@ -1,6 +1,5 @@
-"""Laws of a pruning run: budget, nesting, and maximal critical compression."""
+"""Laws of a pruning run: that it ends, budget, nesting, idempotence."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -9,17 +8,13 @@ from torch import Tensor
 
 from pruning.answers import ScoreError
 from pruning.engine import prune
-from pruning.masks import Masks
 from pruning.pruner import Claim
-from pruning.pruners.synflow import synflow
 from pruning.rounds import Trace
 from pruning.schedule import exponential
-from theory.case import Case, Plan
-from theory.impostors.scores import only_unpruned, over_layer
+from theory.case import Case
+from theory.impostors.scores import only_unpruned
 from theory.impostors.selections import by_threshold, unpinned
 from theory.law import Balances, Grade, Subject, counted, equal, law, none_of
-from theory.networks.outside import square_chain
-from theory.traits import Trait
 
 EXACT = (Grade.EXACT,)
 
@@ -107,72 +102,6 @@ def _again(case: Case, index: int, run: Trace) -> float:
     problem = replace(problem, network=replace(problem.network, initial=run.masks))
     again = prune(problem, case.pruner, exponential(run.masks.kept, run.masks.kept, 1))
     return float(sum((again.masks[n] != m).sum() for n, m in run.masks.items()))
-
-
-@law(
-    "M3",
-    subject=Subject.TRACE,
-    claim=Claim.MAXIMAL_CRITICAL,
-    needs={Trait.HOMOGENEOUS, Trait.CHAIN, Trait.SMALL},
-    source="Tanaka et al. 2020, Theorem 3, with a live path asked for; n >= 2 L ln(N/L) rounds suffice",
-    impostor=over_layer,
-    breaks_on=(synflow, square_chain),
-    grades=EXACT,
-)
-def maximal_critical_compression(case: Case) -> Iterator[Balances]:
-    """Pruned slowly enough, a chain ends with exactly one weight per layer, all on one live path."""
-    layers, total = len(case.graph.edges), case.total
-    if total < 2 * layers:
-        return
-    plan = Plan(layers, safe_rounds(total, layers))
-    runs = [case.pruned(i, plan) for i in range(case.batch.size)]
-    alive = torch.tensor([[_is_live(case, i, Masks.full(_weights(case, i)))] for i in range(case.batch.size)])
-    ends = torch.tensor([[_is_live(case, i, run.masks)] for i, run in enumerate(runs)]).double()
-    scale = torch.where(alive, 1.0, 0.0).double()  # a network that was dead from the start shows nothing
-    yield equal(
-        "live path",
-        ends,
-        torch.ones_like(ends),
-        bound=counted(ends),
-        scale=scale,
-        label=lambda b, u: _death(case, b, runs[b]),
-    )
-    kept = torch.stack([run.kept[-1] for run in runs]).double()
-    yield equal(
-        "weights left in layer",
-        kept,
-        torch.ones_like(kept),
-        bound=counted(kept),
-        scale=scale.expand_as(kept),
-        label=lambda b, u: f"layer {case.graph.edges[u].node.where} ends with {int(kept[b, u])} weights",
-    )
-
-
-def safe_rounds(total: int, layers: int) -> int:
-    """Rounds after which an exponential schedule from N to L weights prunes at most n/2L at a time."""
-    return max(1, math.ceil(2 * layers * math.log(total / layers)))
-
-
-def _is_live(case: Case, index: int, masks: Masks) -> bool:
-    """Whether a path of kept, non-zero weights joins input and output: 0/1 weights carry a flow."""
-    network = case.network_of(index).neutralised()
-    present = {n: ((w != 0) & masks[n]).to(w.dtype) for n, w in _weights(case, index).items()}
-    return bool(network.forward(present, torch.ones_like(network.example[:1])).sum() > 0)
-
-
-def _death(case: Case, index: int, run: Trace) -> str:
-    last = next(r for r in range(1, run.rounds + 1) if not _is_live(case, index, run.masks_at(r)))
-    counts = run.kept[last - 1].tolist()
-    cut = float(run.cut[last - 1])
-    against = "" if math.isnan(cut) else f" against a cut of {cut:.6g}"
-    return (
-        f"the last path died in round {last} of {run.rounds}, which left {sum(counts)} weights, by layer {counts}; "
-        f"it pruned scores of {float(run.mass[last - 1]):.6g}{against}"
-    )
-
-
-def _weights(case: Case, index: int) -> dict[str, Tensor]:
-    return {n: w[index] for n, w in case.batch.weights.items()}
 
 
 def _rounds(case: Case, read: Callable[[Trace], Tensor]) -> Tensor:

@@ -33,7 +33,7 @@ def value_bias_forgotten(case: Case) -> Iterator[Balances]:
     source="derived: linear bottleneck of W_V and W_O",
     impostor=impostors.unit_values,
     grades=ORDER,
-    corrects=value_bias_forgotten,
+    corrects=(value_bias_forgotten,),
 )
 def values_and_outputs(case: Case) -> Iterator[Balances]:
     """G_V W_V^T = W_O^T G_O head by head, biases of values included, summed over the heads that share values."""
@@ -64,7 +64,7 @@ def keys_need_no_bias(case: Case) -> Iterator[Balances]:
     impostor=impostors.with_sink,
     breaks_on=(the_loss, smallest.rotary_attention),
     grades=ORDER,
-    corrects=keys_need_no_bias,
+    corrects=(keys_need_no_bias,),
 )
 def key_bias(case: Case) -> Iterator[Balances]:
     """The slopes of a head's keys add up to 0 over the tokens, so that a bias straight before them gets no gradient."""

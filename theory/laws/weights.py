@@ -78,7 +78,7 @@ def bias_forgotten(case: Case) -> Iterator[Balances]:
     source="Tanaka et al. 2020, Theorem 1, at one linear or convolution operator",
     impostor=impostors.quantised,
     grades=(Grade.EXACT, Grade.ORDER),
-    corrects=bias_forgotten,
+    corrects=(bias_forgotten,),
 )
 def weighted_operators(case: Case) -> Iterator[Balances]:
     """Channel by channel, a layer's weights have the saliency that leaves it less its bias's, and that enters it."""
@@ -142,7 +142,7 @@ def once(case: Case) -> Iterator[Balances]:
     source="derived: the product rule",
     impostor=impostors.second_use_still,
     grades=(Grade.ORDER,),
-    corrects=once,
+    corrects=(once,),
 )
 def tied_weights(case: Case) -> Iterator[Balances]:
     """A tied weight has, channel by channel, the saliency that leaves all its uses together less their biases'."""

@@ -13,6 +13,8 @@ from theory.networks.batch import Batch, batch_of
 from theory.networks.layers import Act, Branches, Layer
 from theory.networks.shape import Shape
 
+BRIEF = 8  # layers that are read
+
 
 @dataclass(frozen=True)
 class NetSpec:
@@ -55,6 +57,12 @@ class NetSpec:
     def __str__(self) -> str:
         """Such as Net(Dense([[1]]), Dense([[2]])); the ReLUs between weighted layers are not written."""
         return f"Net({', '.join(_written(self.shape.layers, self.values, ''))})"
+
+    @property
+    def brief(self) -> str:
+        """The same, but of more layers than anyone reads only the first ones, and how many there are."""
+        parts = _written(self.shape.layers, self.values, "")
+        return str(self) if len(parts) <= BRIEF else f"Net({', '.join(parts[:BRIEF])}, ... {len(parts)} layers in all)"
 
     def to_json(self) -> dict[str, Any]:
         """The problem as data."""

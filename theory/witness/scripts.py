@@ -14,7 +14,7 @@ from pruning.masks import Tensors
 from pruning.pruner import Pruner
 from theory.case import Case
 from theory.law import Law
-from theory.laws.runs import maximal_critical_compression, safe_rounds
+from theory.laws.critical import maximal_critical_compression, safe_rounds
 from theory.networks.spec import NetSpec
 from theory.verdict import Witness
 from theory.witness.recorded import Shown, Sum, shown
