@@ -16,6 +16,7 @@ from pruning.rounds import MAX_ROUNDS, Trace
 from pruning.schedule import SCHEDULES, Schedule
 from theory.certify import why_no_certificate, why_not
 from theory.collapse import Paths, UnreadablePaths, emptied_layers
+from theory.laws.critical import most_rounds
 
 CERTIFIED = ("mass-safe", "count-safe", "hybrid")
 ALL_SCHEDULES = (*SCHEDULES, *CERTIFIED)
@@ -78,7 +79,7 @@ def _certified(problem: Problem, method: Pruner, keep: int | None, schedule: str
     if rounds is not None and schedule != "hybrid":
         raise ValueError(f"{schedule} takes as many rounds as it needs; --rounds is for the others")
     layers, left = len(network.graph.edges), network.initial.kept
-    most = math.floor(layers * math.log(max(left - layers, 1))) + 1  # of mass-safe, on a chain
+    most = most_rounds(max(left, layers + 1), layers)  # of mass-safe, on a chain
     if schedule == "hybrid":
         count = method.rounds if rounds is None else rounds
         target = keep or (layers if network.graph.is_chain else 1)
