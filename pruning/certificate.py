@@ -144,6 +144,7 @@ def _is_sound(said: Mapping[str, Any]) -> bool:
     origin, layers = said.get("origin"), said.get("layers")
     return (
         set(said) == {"format", "rounding", "layers", "network", "masks", "origin", "contents"}
+        and _is_whole(said["format"], FORMAT, FORMAT)
         and isinstance(said["rounding"], float)
         and all(isinstance(said[name], str) for name in ("network", "masks", "contents"))
         and isinstance(layers, list)

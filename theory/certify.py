@@ -87,6 +87,8 @@ def calls_of(graph: Graph) -> list[Call]:
 def _plain(arg: object) -> object:
     if isinstance(arg, Value):
         return "value", arg.name
+    if isinstance(arg, (list, tuple)):
+        return [_plain(one) for one in arg]
     return ("param", arg.name) if isinstance(arg, Param) else arg
 
 

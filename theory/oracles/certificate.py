@@ -77,7 +77,7 @@ def _compare(
 ) -> None:
     left, count = int(((died == 0) | (died > r)).sum()), int((died == r).sum())
     off = float(said["rounding"]) + _gamma(2 * k + count + 3)  # theirs, ours, and a sum of scores in any order
-    share = float(held["mass"][r - 1] / held["cut"][r - 1]) if held["cut"][r - 1] > 0 else 2.0
+    share = held["mass"][r - 1].item() / held["cut"][r - 1].item() if held["cut"][r - 1] > 0 else 2.0
     found = {"left": left, "mass": mass, "cut": cut, "margin": 1 - share - float(said["rounding"])}
     room = {"left": 0.0, "mass": mass * off, "cut": cut * off, "margin": (1 + share) * _gamma(4)}
     for name in found:
@@ -122,6 +122,11 @@ def _operator(kind: str, args: Sequence[Any], values: Any, params: Any, falling:
     """What an operator makes, and how often it rounds at most. Raises ValueError for one that is not known."""
     given, read = ([held[a[1]] for a in args if isinstance(a, tuple) and a[:1] == (what,)]
                    for what, held in (("value", values), ("param", params)))  # fmt: skip
+    if kind == "cat":
+        parts, axis = [values[part[1]] for part in args[0]], args[1]
+        if axis % parts[0].ndim == 0:
+            raise ValueError("it joins samples")
+        return np.concatenate(parts, axis), 0
     x = given[0]
     if kind in ("linear", "conv2d") and len(given) == 1 and not any(bias.any() for bias in read[1:]):
         _check_range(x, read[0])
