@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from pruning.certificate import Certificate, as_scored
@@ -52,10 +53,11 @@ def why_unknown(network: Network) -> str:
     params = as_scored(network)
     sizes = {n: abs(params[n]) for n in network.weights}
     try:
-        flow(calls_of(network.graph), {**params, **sizes}, {n: 0 * w for n, w in sizes.items()}, _shape(network))
+        still = {n: 0 * w for n, w in sizes.items()}
+        cut, _, _ = flow(calls_of(network.graph), {**params, **sizes}, still, _shape(network))
     except Refused as error:
         return str(error)
-    return ""
+    return "" if math.isfinite(cut) else "R overflows float64: scale weights by powers of two"
 
 
 def _shape(network: Network) -> tuple[int, ...]:

@@ -41,6 +41,14 @@ def beyond():
         model[2].weight.mul_(1e-38)
     return torch.nn.Sequential(*model, *[m for _ in range(9) for m in (torch.nn.Linear(3, 3), Faint())]), example
 
+def above():
+    model, example = beyond()
+    for layer in model[3::2]:
+        torch.nn.init.constant_(layer.weight, 1e38)
+    for layer in model[4::2]:
+        torch.nn.init.constant_(layer.weight, 1e38)
+    return model, example
+
 class Faint(torch.nn.Linear):
     def __init__(self):
         super().__init__(3, 3)
@@ -147,6 +155,7 @@ def test_what_is_no_certificate_ends_in_one_line_and_2(kind: str, run: Run, smal
         (("synflow", "--model", "mine.py:small", "--certificate", "x", "-o", "./x"), "can't hold both"),
         (("synflow", "--model", "mine.py:transposed", "--certificate", "x"), "conv_transpose2d"),
         (("synflow", "--model", "mine.py:beyond", "--certificate", "x"), "underflow float64"),
+        (("synflow", "--model", "mine.py:above", "--certificate", "x"), "R overflows float64"),
     ],
 )
 def test_what_can_not_be_certified_is_told_before_the_run(

@@ -395,6 +395,16 @@ def test_underflow_is_no_verdict() -> None:
         found(tiny, none)
 
 
+def test_overflow_is_told_before_a_run_and_refused_after_it() -> None:
+    deep = network(nn.Sequential(*[layer for _ in range(12) for layer in (nn.Linear(2, 2), nn.ReLU())]), 2)
+    large = deep.with_weights({n: w * 2.0**100 for n, w in deep.weights.items()})
+    assert "R overflows" in why_unknown(large)
+    did = run(deep, exponential(48, 12, 3))
+    told = certificate(large, did, rounding(large), ORIGIN)
+    with pytest.raises(Refused, match="R overflows float64 in round 1"):
+        found(large, told)
+
+
 def test_masses_of_float32_are_held_to_its_roundings() -> None:
     net = replace(CHAIN.to(dtype=torch.float32))
     assert rounding(net) == pytest.approx(rounding(CHAIN) * 2**29, 1e-4)

@@ -97,6 +97,7 @@ def _gamma(k: int) -> float:
     return k * 2.0**-53 / (1 - k * 2.0**-53)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # R is then found to be infinite
 def flow(
     calls: Sequence[Call], params: Mapping[str, Array], falling: Mapping[str, Array], shape: tuple[int, ...]
 ) -> tuple[float, float, int]:
