@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pruning.rounds import Trace
 
 Arrays = dict[str, NDArray[Any]]
 FORMAT = 1
+TINY = torch.finfo(torch.float64).tiny  # the least number with all its digits
 FIELDS = {"died": "i2", "mass": "f8", "cut": "f8", "margin": "f8", "left": "i8"}
 
 
@@ -74,7 +75,9 @@ def certificate(network: Network, trace: Trace, rounding: float, origin: Origin)
     """
     if any(trace.revived):
         raise ValueError("weights came back in this run, and a certificate is of weights that fall once")
-    if not bool(torch.isfinite(torch.stack([trace.mass, trace.cut])).all()):
+    ends = torch.stack([trace.mass, trace.cut])
+    lost = (ends > 0) & (ends < TINY) | (ends[1] == 0) & (trace.log_cut > -math.inf)
+    if not bool(torch.isfinite(ends).all()) or bool(lost.any()):
         raise ValueError("the run has rounds without an R, or with one beyond float64: there is no mass to certify")
     share = torch.where(trace.cut > 0, trace.mass / trace.cut, 2.0)
     held: Arrays = {
@@ -105,7 +108,7 @@ def write_certificate(path: Path, made: Certificate) -> None:
     """Write a certificate; it appears whole or not at all. Raises OSError where it can't be written."""
     beside = path.with_name(path.name + ".part")
     try:
-        beside.write_bytes(save(made.held, {"certificate": json.dumps(made.said, sort_keys=True)}))
+        beside.write_bytes(save(made.held, {"certificate": _text(made.said)}))
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -117,21 +120,55 @@ def read_certificate(path: Path) -> Certificate:
         raise FileNotFoundError(f"there is no file {str(path)!r}")
     try:
         with safe_open(path, framework="numpy") as opened:
-            said = json.loads((opened.metadata() or {})["certificate"])
+            words = opened.metadata() or {}
             held = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (it is no mapping)
-        form, bound = said["format"], said.pop("contents")
-        Origin(**said["origin"])
-        size = sum(math.prod(shape) for _, shape in said["layers"])
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        said = json.loads(words["certificate"])
+        form, bound = said["format"], said["contents"]
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no certificate, or is cut short ({type(error).__name__}: {error})") from None
     if form != FORMAT:
         raise ValueError(f"it has format {form!r}, and format {FORMAT} is known here")
+    if not _is_sound(said):
+        raise ValueError("it does not say what a certificate says")
+    size = sum(math.prod(shape) for _, shape in said["layers"])
     good = {n: a.dtype.str[1:] for n, a in held.items()} == FIELDS and all(a.ndim == 1 for a in held.values())
     if not good or len(held["died"]) != size or len({len(held[n]) for n in FIELDS if n != "died"}) != 1:
         raise ValueError("it does not hold the tensors of a certificate")
-    if bound != _contents(said, held):
+    if words != {"certificate": _text(said)} or bound != _contents(said, held):
         raise ValueError("it was altered after it was written: its contents have another digest")
-    return Certificate({**said, "contents": bound}, held)
+    return Certificate(said, held)
+
+
+def _is_sound(said: Mapping[str, Any]) -> bool:
+    """Whether each entry is there and of its type, and nothing else is."""
+    origin, layers = said.get("origin"), said.get("layers")
+    return (
+        set(said) == {"format", "rounding", "layers", "network", "masks", "origin", "contents"}
+        and _is_whole(said["format"], FORMAT, FORMAT)
+        and isinstance(said["rounding"], float)
+        and all(isinstance(said[name], str) for name in ("network", "masks", "contents"))
+        and isinstance(layers, list)
+        and all(isinstance(layer, list) and len(layer) == 2 and _is_layer(*layer) for layer in layers)
+        and isinstance(origin, dict)
+        and set(origin) == {field.name for field in fields(Origin)}
+        and all(
+            isinstance(origin[name], str) and origin[name].isprintable() for name in ("pruner", "model", "schedule")
+        )
+        and _is_whole(origin["seed"], 0, 2**32 - 1)
+        and (origin["classes"] is None or _is_whole(origin["classes"], 1, 2**63 - 1))
+    )
+
+
+def _is_layer(name: object, shape: object) -> bool:
+    return isinstance(name, str) and isinstance(shape, list) and all(_is_whole(n, 0, 2**63 - 1) for n in shape)
+
+
+def _is_whole(number: object, least: int, most: int) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and least <= number <= most
+
+
+def _text(said: Mapping[str, Any]) -> str:
+    return json.dumps(said, sort_keys=True)
 
 
 def digest(arrays: Iterable[tuple[str, NDArray[Any]]]) -> str:
@@ -144,4 +181,5 @@ def digest(arrays: Iterable[tuple[str, NDArray[Any]]]) -> str:
 
 
 def _contents(said: Mapping[str, Any], held: Arrays) -> str:
-    return digest([(json.dumps(said, sort_keys=True), np.zeros(0)), *sorted(held.items())])
+    """The digest of all but itself."""
+    return digest([(_text({k: v for k, v in said.items() if k != "contents"}), np.zeros(0)), *sorted(held.items())])

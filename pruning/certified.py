@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pruning.network import Network
-from pruning.roundings import gamma, path_roundings, shapes_of
+from pruning.roundings import gamma, path_roundings, shapes_of, unit_roundoff
 from pruning.schedule import Alive, Schedule, exponential
 
 
@@ -61,15 +61,15 @@ def hybrid(network: Network, keep: int, rounds: int) -> Schedule:
 
 
 def rounding(network: Network) -> float:
-    """The share of R that roundings may hide in a sum of shares. Raises UnreadableFlow.
+    """The share of R that roundings may hide in a sum of shares. Raises UnreadableFlow, or ValueError: all could be.
 
     Every score and R are sums of nonnegative products of at most K roundings, so a share, their quotient, has a
     relative error of at most gamma_(2K+1); the sum is exact but for its last rounding, and this comparison's own.
     """
     params = {**network.fixed, **network.weights}
-    return gamma(
-        2 * path_roundings(network.graph, shapes_of(network.graph, params, network.example[:1])) + 3, torch.float64
-    )
+    most = path_roundings(network.graph, shapes_of(network.graph, params, network.example[:1]))
+    coarsest = max({w.dtype for w in network.weights.values()}, key=unit_roundoff, default=torch.float64)
+    return gamma(2 * most + 3, coarsest)
 
 
 def _safe_prefix(shares: Tensor, most: float) -> int:

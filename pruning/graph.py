@@ -290,11 +290,12 @@ class Graph:
 
     @cached_property
     def is_chain(self) -> bool:
-        """Whether the weights follow one another, each layer a cut between input and output."""
+        """Whether the weights follow one another, each layer a cut between input and output, and used nowhere else."""
         steps = [(set(e.tails.tolist()), set(e.heads.tolist())) for e in self.edges]
         follows = all(a[1] == b[0] for a, b in pairwise(steps))
         ends = bool(steps) and steps[0][0] == {*self.inputs.tolist()} and steps[-1][1] == {*self.outputs.tolist()}
-        return follows and ends and len({frozenset(heads) for _, heads in steps}) == len(steps)
+        apart = {frozenset(units) for step in steps for units in step}  # an identity would join two of them
+        return follows and ends and len(apart) == len(steps) + 1 and len(self.weights) == len(steps)
 
     def junction_of(self, unit: int) -> Junction:
         """The junction that holds a unit."""

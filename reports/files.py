@@ -30,7 +30,7 @@ def prepare(folder: Path) -> None:
 def prepare_file(path: Path) -> None:
     """Make sure that a file can be put there, before any work is done. Raises UsageError."""
     if path.exists() and not path.is_file():
-        raise UsageError(f"{str(path)!r} is no regular file; name a file for the masks, such as masks.safetensors")
+        raise UsageError(f"{str(path)!r} is no regular file; name a file, such as masks.safetensors")
     prepare(path.parent)
 
 

@@ -14,7 +14,7 @@ from pruning.problem import Problem
 from pruning.pruner import Pruner
 from pruning.rounds import MAX_ROUNDS, Trace
 from pruning.schedule import SCHEDULES, Schedule
-from theory.certify import why_no_certificate, why_not
+from theory.certify import why_no_certificate, why_not, why_unknown
 from theory.collapse import Paths, UnreadablePaths, emptied_layers
 from theory.laws.critical import most_rounds
 
@@ -76,6 +76,8 @@ def _certified(problem: Problem, method: Pruner, keep: int | None, schedule: str
     network = problem.network
     if why := why_not(network, method):
         raise ValueError(f"{schedule} rests on {why}")
+    if method.objective is None:
+        raise ValueError(f"{schedule} goes by shares of R, and {method.name!r} has no objective")
     if rounds is not None and schedule != "hybrid":
         raise ValueError(f"{schedule} takes as many rounds as it needs; --rounds is for the others")
     layers, left = len(network.graph.edges), network.initial.kept
@@ -92,6 +94,8 @@ def check_certifiable(problem: Problem, method: Pruner) -> None:
     if why := why_no_certificate(problem.network, method):
         raise ValueError(f"a certificate rests on {why}")
     rounding(problem.network)
+    if why := why_unknown(problem.network):
+        raise ValueError(f"a certificate of this could not be checked: {why}")
 
 
 def certificate_of(problem: Problem, trace: Trace, origin: Origin) -> Certificate:

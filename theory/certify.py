@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from pruning.certificate import Certificate, as_scored
+from pruning.certified import rounding
 from pruning.graph import INPUT, Graph, Param, Value
 from pruning.network import Network
 from pruning.pruner import Claim, Pruner
 from pruning.pruners.synflow import synflow
 from theory.optype import types_of
-from theory.oracles.certificate import Call, Finding, recheck
+from theory.oracles.certificate import Call, Finding, Refused, flow, recheck
 
 
 def why_not(network: Network, pruner: Pruner) -> str:
@@ -42,18 +44,53 @@ def certify(network: Network, made: Certificate, on_round: Callable[[int, int], 
     """
     if why := why_not(network, synflow):
         raise ValueError(f"the theorem rests on {why}")
-    shape = tuple(network.example[:1].shape)
-    return recheck(made.said, made.held, calls_of(network.graph), as_scored(network), shape, on_round)
+    _check_words(network, made)
+    return recheck(made.said, made.held, calls_of(network.graph), as_scored(network), _shape(network), on_round)
+
+
+def why_unknown(network: Network) -> str:
+    """Why the second opinion can't follow a network, such as an operator that it does not know; empty where it can."""
+    params = as_scored(network)
+    sizes = {n: abs(params[n]) for n in network.weights}
+    try:
+        still = {n: 0 * w for n, w in sizes.items()}
+        cut, _, _ = flow(calls_of(network.graph), {**params, **sizes}, still, _shape(network))
+    except Refused as error:
+        return str(error)
+    return "" if math.isfinite(cut) else "R overflows float64: scale weights by powers of two"
+
+
+def _shape(network: Network) -> tuple[int, ...]:
+    """Of one sample."""
+    return tuple(network.example[:1].shape)
+
+
+def _check_words(network: Network, made: Certificate) -> None:
+    """Raise Refused where a certificate says of the network what is not so: it may be asked for no other bounds."""
+    layers = [[n, list(w.shape)] for n, w in network.weights.items()]
+    if made.said["layers"] != layers:
+        raise Refused("it is of another network: of other layers")
+    if made.said["rounding"] != (share := rounding(network)):
+        raise Refused(f"it allows roundings of {made.said['rounding']} of R, and {share} are derived for this network")
+    if made.masks_at(0) != network.initial:
+        raise Refused("the weights that it calls masked from the start are not those of this model")
 
 
 def calls_of(graph: Graph) -> list[Call]:
-    """The graph's operators as plain data."""
-    return [(node.name, node.kind, (*map(_plain, node.args), *node.kwargs)) for node in graph.nodes]
+    """The operators that lead to the output, the last of which makes it, as plain data."""
+    wanted, calls = {graph.output}, list[Call]()
+    for node in reversed(graph.nodes):
+        if node.name in wanted:
+            wanted.update(node.values())
+            calls.append((node.name, node.kind, (*map(_plain, node.args), *node.kwargs)))
+    return calls[::-1]
 
 
 def _plain(arg: object) -> object:
     if isinstance(arg, Value):
         return "value", arg.name
+    if isinstance(arg, (list, tuple)):
+        return [_plain(one) for one in arg]
     return ("param", arg.name) if isinstance(arg, Param) else arg
 
 

@@ -6,8 +6,10 @@ On a chain a layer without weights is a network without a path; elsewhere neithe
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -28,6 +30,13 @@ _CONVOLVED: dict[str, Callable[..., Tensor]] = {
     "3d": functional.conv3d,
 }
 
+_AVERAGED: dict[str, Callable[..., Tensor]] = {  # with the places of what they take
+    "max": lambda x, *axis: x.mean(*axis),
+    "adaptive_max_pool1d": functional.adaptive_avg_pool1d,
+    "adaptive_max_pool2d": functional.adaptive_avg_pool2d,
+    "adaptive_max_pool3d": functional.adaptive_avg_pool3d,
+}
+
 synflow_saliency = saliency(flow)
 
 
@@ -43,7 +52,7 @@ class Collapse:
     that it reads. kept, live: per layer the weights that are kept, and those of them that are on a live path.
     connected: whether there is a live path. inputs_cut, outputs_cut: entries of one sample that no live path joins.
     shortest: the fewest weights that a path has in this network, pruned or not, 0 where identities reach from end to
-    end: what a pruner that keeps one path can't go below.
+    end: what a pruner that keeps one path can't go below. Where a weight is read several times, a bound from below.
     """
 
     layers: tuple[str, ...]
@@ -98,7 +107,10 @@ class Paths:
         neutral = network.neutralised()
         sizes = {n: w.abs() for n, w in network.weights.items()}
         types = types_of(network.graph, {**neutral.fixed, **sizes})
-        if why := types[network.graph.output].why:
+        told = [
+            f"{node.where}: {node.kind} follows one of several paths" for node in network.graph.nodes if _picks(node)
+        ]
+        if why := (*types[network.graph.output].why, *told):
             raise UnreadablePaths("; ".join(why))
         self.network = network
         self.shortest = _shortest(network.graph)
@@ -158,10 +170,24 @@ class _Reached(torch.autograd.Function):
 
 
 def _passing_all(node: Node) -> Node:
-    """A pool that takes the greatest, as one that takes the sum: autograd would follow one path of several."""
-    if node.kind not in ("max_pool1d", "max_pool2d", "max_pool3d"):
-        return node
-    return replace(node, op=_summing(node.op, node.kind[-2:]))
+    """What takes the greatest, as what takes a sum or a mean: autograd would follow one path of several."""
+    if node.kind in ("max_pool1d", "max_pool2d", "max_pool3d"):
+        return replace(node, op=_summing(node.op, node.kind[-2:]))
+    return replace(node, op=_averaging(node.op, _AVERAGED[node.kind])) if node.kind in _AVERAGED else node
+
+
+def _averaging(greatest: Callable[..., Any], average: Callable[..., Tensor]) -> Callable[..., Any]:
+    def averaged(*args: Any) -> Any:
+        if len(args) < 2 or isinstance(args[1], Tensor):  # the greatest of all, or of two: their slopes go to each
+            return greatest(*args)
+        return average(*args), None
+
+    return averaged
+
+
+def _picks(node: Node) -> bool:
+    """Whether it takes the greatest in a way that has no other here."""
+    return node.kind == "topk" or node.kind.endswith("_with_indices") or node.kind.startswith("fractional_max_pool")
 
 
 def _summing(pool: Callable[..., Tensor], rank: str) -> Callable[..., Tensor]:
@@ -188,10 +214,11 @@ def _each(size: int | list[int], sides: int) -> list[int]:
 
 
 def _shortest(graph: Graph) -> int:
-    """The fewest weights between input and output."""
-    weighted = {edge.node.name for edge in graph.edges}
-    fewest = {INPUT: 0.0}
+    """The fewest weights between input and output; a weight that is read m times counts 1/m each time."""
+    uses = Counter(edge.weight for edge in graph.edges)
+    weighted = {edge.node.name: Fraction(1, uses[edge.weight]) for edge in graph.edges}
+    fewest: dict[str, Fraction | float] = {INPUT: 0}
     for node in graph.nodes:
         found = [fewest[name] for name in node.values()]
-        fewest[node.name] = min(found, default=float("inf")) + (node.name in weighted)
-    return int(fewest[graph.output])
+        fewest[node.name] = min(found, default=math.inf) + weighted.get(node.name, 0)
+    return math.ceil(fewest[graph.output])

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pruning.errors import UsageError
 from reports.live import Live
 from reports.verbs.common import FAILED, AsJson, Classes, Data, Device, Seed, note, note_objections, print_json, usage
 
@@ -58,11 +59,13 @@ def prune(
     method = load_pruner(pruner)
     problem = loading.load_model(model, seed, load_device(device), data, classes)
     asked = usage(lambda: pruning_run.planned(problem, method, compression, schedule, rounds))
+    if certificate is not None:
+        usage(lambda: pruning_run.check_certifiable(problem, method))
     for file in (out, certificate):
         if file is not None:
             files.prepare_file(file)
-    if certificate is not None:
-        usage(lambda: pruning_run.check_certifiable(problem, method))
+    if out is not None and certificate is not None and out.resolve() == certificate.resolve():
+        raise UsageError(f"{str(out)!r} can't hold both the masks and the certificate; name two files")
     note_objections(model, problem.network)
     live = Live()
     try:
@@ -91,5 +94,7 @@ def prune(
     else:
         sys.stdout.write(terminal.pruning_text(method.name, model, result))
     if asked.keep is not None and result["kept"] > asked.keep:
-        note(f"{asked.keep:,} weights were asked for, and each of the {result['kept']:,} left lies on every live path")
+        alive = result["collapse"].get("connected", True)
+        why = f"each of the {result['kept']:,} left lies on every live path" if alive else "nothing flows here"
+        note(f"{asked.keep:,} weights were asked for, and {why}")
         raise typer.Exit(FAILED)

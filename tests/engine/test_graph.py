@@ -200,6 +200,20 @@ def test_a_chain_is_told_from_a_branch():
         def forward(self, x: Tensor) -> Tensor:
             return self.a(x) + self.b(x)
 
+    class Round(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(2, 3), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.a(x).relu()) + x
+
+    twice = nn.Linear(2, 2)
+    for other in (
+        Round(),
+        nn.Sequential(twice, nn.ReLU(), twice),
+    ):  # by an identity from end to end, and a shared layer
+        assert not trace(other, torch.ones(1, 2)).graph.is_chain
     assert trace(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)), torch.ones(1, 2)).graph.is_chain
     graph = trace(Beside(), torch.ones(1, 2)).graph
     assert not graph.is_chain

@@ -20,6 +20,7 @@ Array = NDArray[Any]
 Call = tuple[
     str, str, tuple[Any, ...]
 ]  # name, operator, arguments: ("value", name), ("param", name), others as they are
+TINY = 2.0**-1022  # below it products lose digits
 SAME = ("relu", "leaky_relu", "abs", "dropout", "contiguous", "clone", "alias")  # of numbers that are not negative
 
 
@@ -48,8 +49,6 @@ def recheck(
     """What a certificate says, found again. params: in float64, as scores read them. Raises Refused."""
     if said["network"] != _digest((n, params[n]) for n in sorted(params)):
         raise Refused("it is of another network: of other weights, norms or constants")
-    if any(list(params[n].shape) != size for n, size in said["layers"]):
-        raise Refused("its layers have other shapes than the network's")
     sizes = {n: np.abs(params[n]) for n, _ in said["layers"]}
     parts = np.split(held["died"], np.cumsum([w.size for w in sizes.values()])[:-1])
     died = {n: part.reshape(sizes[n].shape) for n, part in zip(sizes, parts, strict=True)}
@@ -60,7 +59,7 @@ def recheck(
         raise Refused(f"weights fall outside its {rounds} rounds")
     for r in range(1, rounds + 2):
         there = {n: w * ((died[n] == 0) | (died[n] >= r)) for n, w in sizes.items()}
-        cut, mass, k = _flow(calls, {**params, **there}, {n: w * (died[n] == r) for n, w in there.items()}, shape)
+        cut, mass, k = flow(calls, {**params, **there}, {n: w * (died[n] == r) for n, w in there.items()}, shape)
         if not math.isfinite(cut + mass):
             raise Refused(f"R overflows float64 in round {r}: scale weights by powers of two, and prune again")
         rows[:, r - 1] = mass, cut, (1 - mass / cut if cut else -1) - _gamma(2 * k + 2)
@@ -78,12 +77,13 @@ def _compare(
 ) -> None:
     left, count = int(((died == 0) | (died > r)).sum()), int((died == r).sum())
     off = float(said["rounding"]) + _gamma(2 * k + count + 3)  # theirs, ours, and a sum of scores in any order
-    share = float(held["mass"][r - 1] / held["cut"][r - 1]) if held["cut"][r - 1] > 0 else 2.0
+    share = held["mass"][r - 1].item() / held["cut"][r - 1].item() if held["cut"][r - 1] > 0 else 2.0
     found = {"left": left, "mass": mass, "cut": cut, "margin": 1 - share - float(said["rounding"])}
     room = {"left": 0.0, "mass": mass * off, "cut": cut * off, "margin": (1 + share) * _gamma(4)}
     for name in found:
-        if not abs(held[name][r - 1] - found[name]) <= room[name]:
-            raise Refused(f"in round {r} its {name} is {held[name][r - 1]:.17g}, and {found[name]:.17g} is found")
+        told = held[name][r - 1].item()  # of Python, whose whole numbers do not wrap around
+        if not abs(told - found[name]) <= room[name]:
+            raise Refused(f"in round {r} its {name} is {told:.17g}, and {found[name]:.17g} is found")
 
 
 def _digest(arrays: Iterable[tuple[str, Array]]) -> str:
@@ -97,17 +97,21 @@ def _gamma(k: int) -> float:
     return k * 2.0**-53 / (1 - k * 2.0**-53)
 
 
-def _flow(
+@np.errstate(over="ignore", invalid="ignore")  # R is then found to be infinite
+def flow(
     calls: Sequence[Call], params: Mapping[str, Array], falling: Mapping[str, Array], shape: tuple[int, ...]
 ) -> tuple[float, float, int]:
     """R, its slope along the weights that fall, and the most roundings on a way there: nothing on it is negative.
 
-    Of each value the first row is the value and the second its slope.
+    Of each value the first row is the value and the second its slope. Raises Refused for operators that are not known.
     """
     values, k = {"input": np.stack([np.ones(shape[1:]), np.zeros(shape[1:])])}, 0
     for name, kind, args in calls:
         try:
             values[name], terms = _operator(kind, args, values, params, falling)
+            _check_range(values[name])
+        except ArithmeticError:
+            raise Refused(f"{name}: products of weights underflow float64: scale weights by powers of two") from None
         except (TypeError, ValueError, IndexError, KeyError) as error:
             raise Refused(f"{name}: {kind} with {args[1:]} is not known here ({error})") from None
         k += terms
@@ -119,28 +123,56 @@ def _operator(kind: str, args: Sequence[Any], values: Any, params: Any, falling:
     """What an operator makes, and how often it rounds at most. Raises ValueError for one that is not known."""
     given, read = ([held[a[1]] for a in args if isinstance(a, tuple) and a[:1] == (what,)]
                    for what, held in (("value", values), ("param", params)))  # fmt: skip
+    if kind == "cat":
+        parts, axis = [values[part[1]] for part in args[0]], args[1]
+        if axis % parts[0].ndim == 0:
+            raise ValueError("it joins samples")
+        return np.concatenate(parts, axis), 0
     x = given[0]
     if kind in ("linear", "conv2d") and len(given) == 1 and not any(bias.any() for bias in read[1:]):
+        _check_range(x, read[0])
         made = _weighed(x, read[0], args)
         made[1] += _weighed(x[:1], falling[args[1][1]], args)[0]
         return made, read[0][0].size + 1
-    if kind in SAME or (kind == "add" and len(args) == 2 and read and not read[0].any()):  # a shift is read as 0
+    if kind in SAME:
         return x, 0
-    if kind == "mul" and len(args) == 2 and read and not (read[0] < 0).any():
-        return x * read[0], 1
+    if kind == "add" and len(args) == 2 and read and not read[0].any():  # a shift is read as 0
+        return x + _beside(x, read[0]), 0
+    if kind == "mul" and len(args) == 2 and len(given) == 1:
+        factor = _beside(x, read[0] if read else np.array(float(args[1])))
+        if (factor < 0).any():
+            raise ValueError("a factor is negative")
+        _check_range(x, factor)
+        return x * factor, 1
     if kind == "add" and len(args) == len(given) == 2:
         return given[0] + given[1], 1
     if kind in ("view", "reshape") or (kind == "flatten" and args[1:] == (1,)):
         return x.reshape(2, *(args[1][1:] if kind != "flatten" else [-1])), 0
-    if kind in ("adaptive_avg_pool2d", "mean") and list(args[1]) in ([1, 1], [2, 3], [-1, -2], [-2, -1]):
-        return x.mean((2, 3), keepdims=kind != "mean" or True in args[2:]), x[0, 0].size + 1
+    if (kind == "mean" and args[2:] in ((), (True,))) or (kind == "adaptive_avg_pool2d" and list(args[1]) == [1, 1]):
+        axes = tuple(axis % x.ndim for axis in (args[1] if kind == "mean" else (-2, -1)))
+        if 0 in axes:
+            raise ValueError("it joins samples")
+        return x.mean(axes, keepdims=kind != "mean" or True in args[2:]), x[0].size + 1
     if kind not in ("max_pool2d", "avg_pool2d") or len(args) > 4:
         raise ValueError("it has no rule")
     largest = kind == "max_pool2d"
-    window, stride, padding = _filled(args[1:], None, args[1], [0, 0])
-    seen = _windows(x, window, stride, padding, [1, 1], -float(largest))
+    window, stride, padding = _filled(args[1:], None, [], [0, 0])
+    seen = _windows(x, window, stride or window, padding, [1, 1], -float(largest))
     first = seen[:1].argmax(-1)[..., None].repeat(2, 0)
     return np.take_along_axis(seen, first, -1)[..., 0] if largest else seen.mean(-1), seen.shape[-1] + 1
+
+
+def _beside(x: Array, param: Array) -> Array:
+    """A parameter of one sample beside a value of two rows. Raises ValueError for one that has rows of its own."""
+    if param.ndim > x.ndim or (param.ndim == x.ndim and len(param) > 1):
+        raise ValueError("it reads a parameter of several samples")
+    return param
+
+
+def _check_range(*factors: Array) -> None:
+    """Raise ArithmeticError where a product of entries that are not 0, one of each, could be below what is exact."""
+    if math.prod(float(np.min(x, where=x > 0, initial=np.inf)) for x in factors) < TINY:
+        raise ArithmeticError
 
 
 def _weighed(x: Array, w: Array, args: Sequence[Any]) -> Array:
