@@ -21,4 +21,6 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def _same_numbers_in_every_run() -> None:
     """Whatever ran before in the same process: a red test can be run again alone."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed writes out the stack for each kind of device it has not
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(0)

@@ -326,8 +326,14 @@ class Case:
         return replace(self, batch=batch)
 
     def at(self, dtype: torch.dtype) -> Case:
-        """The same case in another precision, to be compared with this one."""
-        return replace(self, batch=self.batch.to(dtype), coarse=True)
+        """The same case in another precision, to be compared with this one; made once, and shared by all laws."""
+        if dtype not in self._elsewhere:
+            self._elsewhere[dtype] = replace(self, batch=self.batch.to(dtype), coarse=True)
+        return self._elsewhere[dtype]
+
+    @cached_property
+    def _elsewhere(self) -> dict[torch.dtype, Case]:
+        return {}
 
     def shaken(self) -> Case:
         """The same case with its rounding made larger, to see how far it is amplified."""

@@ -92,14 +92,13 @@ def test_all_four_doors_give_the_same_verdicts_beside_packages_of_the_same_names
     options = [f"--prunelaws-laws={LAWS}", f"--prunelaws-examples={EXAMPLES}", f"--prunelaws-seed={SEED}"]
 
     (folder / "test_called.py").write_text(CALLED.format(laws=LAWS, examples=EXAMPLES, seed=SEED))
-    called = run(folder, "pytest", "test_called.py")
-    assert called.returncode == 0, called.stdout
-    found = plain(json.loads((folder / "called.json").read_text()))
-
     (folder / "test_decorated.py").write_text(DECORATED)
-    decorated = run(folder, "pytest", "test_decorated.py", *options, "--prunelaws-report=decorated")
+    both = ("-v", "test_called.py", "test_decorated.py")
+    decorated = run(folder, "pytest", *both, *options, "--prunelaws-report=decorated")
     assert decorated.returncode == 1
+    assert "test_called.py::test_mine PASSED" in decorated.stdout, decorated.stdout
     assert "mine claims 'neuron conserved' but breaks neuron_conservation\n" in decorated.stdout
+    found = plain(json.loads((folder / "called.json").read_text()))
     assert recorded(folder / "decorated" / "run.json") == found
 
     named = run(

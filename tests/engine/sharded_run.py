@@ -1,13 +1,10 @@
 """What each of several processes does in test_sharded.py: shard a model, prune it, compare with the unsharded masks.
 
-Run by torch.distributed's environment variables: sharded_run.py FOLDER MODEL...;
 FOLDER/CASE.safetensors holds the round in which each weight falls without shards.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -246,24 +243,18 @@ def refusals() -> None:
     assert "has masks or parametrizations" in raised(lambda: problem(wrapped, torch.ones(1, 4).double()))
 
 
-def main() -> None:
-    folder, *models = sys.argv[1:]
+def main(folder: Path, *models: str) -> None:
+    """All that one of the processes does; it is told apart from the others by torch.distributed's variables."""
     dist.init_process_group("gloo")
     torch.set_num_threads(1)
     processes = dist.get_world_size()
-    cases = sum(compare(Path(folder), model, few=model != "mlp" and processes > 2) for model in models)
+    cases = sum(compare(folder, model, few=model != "mlp" and processes > 2) for model in models)
     if processes == 2:
-        cases += compare(Path(folder), "mlp", by_columns, few=True)
+        cases += compare(folder, "mlp", by_columns, few=True)
         refusals()
         layers_held()
-        saved(Path(folder))
+        saved(folder)
     else:
-        cases += compare(Path(folder), "mlp", twice, few=True)
+        cases += compare(folder, "mlp", twice, few=True)
     print(f"process {dist.get_rank()} of {processes}: {cases} cases are equal", flush=True)
     dist.barrier()
-    sys.stdout.flush()
-    os._exit(0)  # all is done and said, and gloo's threads now and then abort a process that leaves in order
-
-
-if __name__ == "__main__":
-    main()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 import subprocess
 import sys
+import traceback
+import warnings
 from pathlib import Path
 
 import pytest
@@ -25,28 +28,52 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def together(processes: int, script: str, *arguments: str) -> list[str]:
-    """What each of so many processes prints that run a script; all must end well."""
-    port = str(free_port())
-    around = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes)}
-    around |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", script, *arguments],
-            env={**around, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
+def together(processes: int, folder: Path, *models: str) -> list[str]:
+    """What each of so many processes says of the models; all must end well.
+
+    They are forked: to load torch and what it has for shards takes each of them longer than all that it does.
+    """
+    import torch.distributed.fsdp
+    import torch.distributed.tensor.parallel  # noqa: F401 (both loaded before the fork)
+
+    context, port = multiprocessing.get_context("fork"), free_port()
+    said = [folder / f"{rank} of {processes}.txt" for rank in range(processes)]
+    around = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
+    around |= {"GLOO_SOCKET_IFNAME": "lo"}
+    arguments = ((around | {"RANK": str(r), "LOCAL_RANK": str(r)}, said[r], folder, models) for r in range(processes))
+    running = [context.Process(target=_one_of_them, args=each, daemon=True) for each in arguments]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # as in sidebyside
+        for process in running:
+            process.start()
     try:
-        said = [process.communicate(timeout=400)[0] for process in running]
+        for process in running:
+            process.join(400)
     finally:
         for process in running:
             process.kill()
-    assert [process.returncode for process in running] == [0] * processes, "\n".join(said)
-    return said
+            process.join()
+    told = [path.read_text() for path in said]
+    assert [process.exitcode for process in running] == [0] * processes, "\n".join(told)
+    return told
+
+
+def _one_of_them(around: dict[str, str], said: Path, folder: Path, models: tuple[str, ...]) -> None:
+    os.environ |= around
+    with said.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout = sys.stderr = open(1, "w", closefd=False)  # noqa: SIM115 (pytest's own are not of a child's)
+    warnings.simplefilter("ignore")
+    status = 1
+    try:
+        sharded_run.main(folder, *models)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)  # gloo's threads now and then abort a process that leaves in order
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +89,7 @@ def unsharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("processes", "models", "cases"), [(2, ("mlp", "vgg", "llama"), 26), (4, ("mlp", "vgg"), 21)])
 def test_parts_are_pruned_to_the_masks_of_the_whole(processes, models, cases, unsharded) -> None:
     """By fully_shard, two copies of it, and tensor parallelism; and what can't be done in parts all of them refuse."""
-    said = together(processes, sharded_run.__file__, str(unsharded), *models)
+    said = together(processes, unsharded, *models)
     assert all(f"{cases} cases are equal" in text for text in said), said
 
 

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from pruning.network import Network
 from pruning.trace import trace
 
-ALL = pytest.mark.parametrize("name", hub.MODELS)
+ALL = pytest.mark.parametrize("name", hub.MODELS, scope="module")  # model by model: each is traced in one process
 
 
 @functools.cache
