@@ -45,7 +45,7 @@ ITEMS = [
 ]
 
 
-@lru_cache(maxsize=2)  # tests come subject by subject and family by family
+@lru_cache(maxsize=20)  # tests come subject by subject and family by family, or law by law, mostly about one subject
 def ground(subject: str, family: str) -> Ground:
     return family_ground(FAMILIES[family], SUBJECTS[subject], BUDGET)
 
