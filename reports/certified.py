@@ -53,6 +53,8 @@ def finding_text(model: str, result: dict[str, Any]) -> str:
         f"{origin['pruner']} on {model}, {origin['schedule']}, seed {origin['seed']}: {counted(len(rounds), 'round')}, "
         f"{result['total']:,} weights to {left:,}; every round found again in plain numpy\n"
     )
+    if result["safe"] and not result["cut_after"]:  # a safe round leaves a path, so there was none
+        return text + "nothing flowed through this network from the start: there is nothing to certify\n"
     if result["safe"]:
         text += f"{SAFE}: in every round the scores that were pruned are less than R, which each cut carries"
         if rounds:

@@ -11,7 +11,7 @@ import typer
 
 from pruning.errors import UsageError
 from reports.live import Live
-from reports.verbs.common import FAILED, AsJson, Classes, print_json
+from reports.verbs.common import FAILED, UNVERIFIED, AsJson, Classes, print_json
 
 
 def certify(
@@ -58,3 +58,5 @@ def certify(
         sys.stdout.write(certified.finding_text(model, result))
     if found.failed is not None:
         raise typer.Exit(FAILED)
+    if not found.after:
+        raise typer.Exit(UNVERIFIED)
