@@ -23,6 +23,7 @@ def finding_record(network: Network, made: Certificate, found: Finding) -> dict[
         "failed_round": found.failed,
         "emptied_then": sorted(after - before),
         "cut_after": found.after,
+        "died_round": found.died,
         "collapse": collapse_record(network, made.masks_at(stop)),
         "masked": int((made.held["died"] == -1).sum()),
         "total": len(made.held["died"]),
@@ -79,4 +80,6 @@ def _failure(result: dict[str, Any]) -> str:
     what = (
         "R = 0: nothing flows any more" if not result["cut_after"] else f"R = {result['cut_after']:.6g}: paths are left"
     )
-    return text + f"behind that round {what}\n" + collapse_text(result["collapse"])
+    died = result["died_round"]
+    ends = f"; the last path died in round {died}" if died and died > number else ""
+    return text + f"behind that round {what}{ends}\n" + collapse_text(result["collapse"])

@@ -112,6 +112,8 @@ def test_an_honest_certificate_is_found_again(name: str, plan: str, tmp_path: Pa
         heavy = [r for r in range(1, did.rounds + 1) if did.mass[r - 1] >= did.cut[r - 1]]
         assert seen.failed == (heavy[0] if heavy else None)
         assert seen.failed is None or plan == "exponential"
+        silent = [r for r in range(1, did.rounds) if did.cut[r] == 0]
+        assert seen.died == (silent[0] if silent else did.rounds if plan == "exponential" and seen.died else None)
         assert np.allclose(seen.mass, did.mass.numpy(), 1e-12, 0) and np.allclose(seen.cut, did.cut.numpy(), 1e-12, 0)
 
 

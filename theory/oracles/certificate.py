@@ -17,9 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Call = tuple[
-    str, str, tuple[Any, ...]
-]  # name, operator, arguments: ("value", name), ("param", name), others as they are
+Call = tuple[str, str, tuple[Any, ...]]  # name, operator, arguments: ("value", name), ("param", name), or themselves
 TINY = 2.0**-1022  # below it products lose digits
 SAME = ("relu", "leaky_relu", "abs", "dropout", "contiguous", "clone", "alias")  # of numbers that are not negative
 
@@ -32,7 +30,8 @@ class Refused(ValueError):
 class Finding:
     """Per round what was pruned, R before it, and the share of R that is left over when roundings are taken off.
 
-    failed: the first round in which a cut could have been emptied, else None; after: R behind it, or at the end.
+    failed: the first round in which a cut could have been emptied, else None; after: R behind it, or at the end; died:
+    the round behind which nothing flows, else None.
     """
 
     mass: Array
@@ -40,6 +39,7 @@ class Finding:
     margin: Array
     failed: int | None
     after: float
+    died: int | None
 
 
 def recheck(
@@ -67,9 +67,8 @@ def recheck(
             _compare(said, held, r, held["died"], mass, cut, k)
             on_round(r, rounds)
     failed = next((r for r in range(1, rounds + 1) if rows[2, r - 1] <= 0), None)
-    return Finding(
-        rows[0, :-1], rows[1, :-1], rows[2, :-1], failed, float(rows[1, rounds if failed is None else failed])
-    )
+    after, died_in = float(rows[1, rounds if failed is None else failed]), np.flatnonzero(rows[1] == 0)
+    return Finding(*rows[:, :-1], failed, after, int(died_in[0]) if len(died_in) else None)  # type: ignore[call-arg]
 
 
 def _compare(
