@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from prunelaws import check_pruner, main
+from pruning.surroundings import as_they_were
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
@@ -39,7 +40,8 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
-    yield folder
+    with as_they_were():  # a script sets torch's default type
+        yield folder
     for name in names:
         sys.modules.pop(name, None)
     sys.modules.update(before)
